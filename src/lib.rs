@@ -1,1 +1,5 @@
-//! booking manager
+//! booking-manager
+pub mod clock;
+pub mod domain;
+pub mod engine;
+mod sync;
