@@ -1,6 +1,7 @@
 //! Stand-in for the log while it is being written.
 #![allow(missing_docs, clippy::unimplemented, reason = "stand-in")]
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+pub const PAYLOAD_BYTES_MAX: usize = 65_504;
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Lsn(u64);
 impl Lsn {
