@@ -1,1 +1,19 @@
-//! wal
+//! A memory-mapped write-ahead log with group commit.
+//!
+//! The crate knows bytes, positions and durability, and nothing of what the records mean. The
+//! byte-exact format, the assumptions about the medium, the recovery table and the numbered
+//! invariants are in `wal/README.md`; this is the reading order of the code:
+//!
+//! 1. [`lsn`]: positions, and how a position maps to a segment file and an offset.
+//! 2. [`frame`]: the frame, the unit that is written, checked and refused.
+//! 3. [`header`]: the first 4,096 bytes of each segment file, and the file's name.
+
+pub mod frame;
+pub mod header;
+pub mod lsn;
+
+pub use frame::{
+    FRAME_ALIGN, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, Record, RecordType,
+};
+pub use header::{SEGMENT_BYTES_DEFAULT, SEGMENT_HEADER_BYTES};
+pub use lsn::{Lsn, SegmentSize};
