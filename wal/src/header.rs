@@ -42,7 +42,7 @@ pub const FORMAT_MINOR: u16 = 0;
 /// Like PNG's: a non-ASCII byte, then both line endings, so that a transfer in text mode shows.
 const MAGIC: [u8; 8] = *b"\x89WAL\r\n\x1a\n";
 const BYTE_ORDER_MARK: u32 = 0x0102_0304;
-const HEADER_BYTES: usize = 4096;
+pub(crate) const HEADER_BYTES: usize = 4096;
 const FLAG_FIRST_OF_EPOCH: u32 = 0x1;
 const FLAG_CLEAN_END_BEFORE: u32 = 0x2;
 const FLAGS_KNOWN: u32 = FLAG_FIRST_OF_EPOCH | FLAG_CLEAN_END_BEFORE;

@@ -8,12 +8,23 @@
 //! 2. [`frame`]: the frame, the unit that is written, checked and refused.
 //! 3. [`header`]: the first 4,096 bytes of each segment file, and the file's name.
 
+pub mod chain;
+pub mod damage;
+pub mod directory;
 pub mod frame;
 pub mod header;
 pub mod lsn;
+pub mod reader;
+pub mod recovery;
+mod scan;
+mod walk;
 
+pub use damage::{Damage, Reason};
+pub use directory::{DirectoryError, IoFault, LockedDirectory};
 pub use frame::{
     FRAME_ALIGN, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, Record, RecordType,
 };
 pub use header::{SEGMENT_BYTES_DEFAULT, SEGMENT_HEADER_BYTES};
 pub use lsn::{Lsn, SegmentSize};
+pub use reader::{ReadError, Reader};
+pub use recovery::{RecoveryError, RecoveryReport, TornTail, verify};
