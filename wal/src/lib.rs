@@ -18,6 +18,24 @@ pub mod reader;
 pub mod recovery;
 mod scan;
 mod walk;
+#[cfg(not(booking_loom))]
+mod syncer;
+mod sync;
+mod stopwatch;
+mod stats;
+mod sigbus;
+#[cfg(not(booking_loom))]
+mod segment;
+mod ring;
+mod poison;
+mod options;
+mod marks;
+#[cfg(not(booking_loom))]
+mod log;
+mod bell;
+mod append;
+#[cfg(not(booking_loom))]
+mod ahead;
 
 pub use damage::{Damage, Reason};
 pub use directory::{DirectoryError, IoFault, LockedDirectory};
@@ -28,3 +46,13 @@ pub use header::{SEGMENT_BYTES_DEFAULT, SEGMENT_HEADER_BYTES};
 pub use lsn::{Lsn, SegmentSize};
 pub use reader::{ReadError, Reader};
 pub use recovery::{RecoveryError, RecoveryReport, TornTail, verify};
+
+pub use append::{Reservation, ReserveError, Urgency};
+#[cfg(not(booking_loom))]
+pub use log::{Log, OpenError, SealError};
+pub use options::{
+    Durability, INTERVAL_MAX, OptionError, Options, ParseDurabilityError, SEGMENTS_AHEAD_MAX,
+    UNSYNCED_BYTES_LIMIT,
+};
+pub use poison::Poison;
+pub use stats::LogStats;
