@@ -1,183 +1,58 @@
-//! Stand-in for the log while it is being written.
-#![allow(missing_docs, clippy::unimplemented, reason = "stand-in")]
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
-pub const PAYLOAD_BYTES_MAX: usize = 65_504;
-#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Lsn(u64);
-impl Lsn {
-    pub const ZERO: Self = Self(0);
-    pub const fn new(v: u64) -> Self {
-        Self(v)
-    }
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-impl fmt::Display for Lsn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct Kind(u16);
-impl Kind {
-    pub const FIRST_FREE: u16 = 16;
-    pub const fn new(v: u16) -> Self {
-        Self(v)
-    }
-    pub const fn get(self) -> u16 {
-        self.0
-    }
-}
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub struct RecordType {
-    pub kind: Kind,
-    pub version: u8,
-    pub ignorable: bool,
-}
-#[derive(Copy, Clone, Debug)]
-pub struct Record<'a> {
-    pub lsn: Lsn,
-    pub end: Lsn,
-    pub kind: Kind,
-    pub version: u8,
-    pub ignorable: bool,
-    pub epoch: u32,
-    pub payload: &'a [u8],
-}
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Durability {
-    Commit,
-    Interval(Duration),
-    Os,
-}
-impl FromStr for Durability {
-    type Err = String;
-    fn from_str(_: &str) -> Result<Self, String> {
-        unimplemented!()
-    }
-}
-impl fmt::Display for Durability {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!()
-    }
-}
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub directory: PathBuf,
-    pub durability: Durability,
-    pub segment_bytes: u64,
-    pub segments_ahead: u32,
-    pub reserve_bytes: u64,
-    pub unsynced_bytes_max: u64,
-}
-impl Options {
-    pub fn new(_: impl Into<PathBuf>) -> Self {
-        unimplemented!()
-    }
-}
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum Urgency {
-    Take,
-    Release,
-}
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub enum ReserveError {
-    NoRoom,
-    TooFarAhead,
-    Poisoned,
-    Sealed,
-    TooLong,
-}
-#[derive(Debug)]
-pub struct Reservation<'a>(std::marker::PhantomData<&'a ()>);
-impl Reservation<'_> {
-    pub fn lsn(&self) -> Lsn {
-        unimplemented!()
-    }
-    pub fn end(&self) -> Lsn {
-        unimplemented!()
-    }
-    pub fn decided(&mut self) {}
-    pub fn commit(self) -> Lsn {
-        unimplemented!()
-    }
-    pub fn void(self) {}
-}
-#[derive(Clone, Debug)]
-pub struct Poison;
-impl fmt::Display for Poison {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!()
-    }
-}
-#[derive(Clone, Debug)]
-pub struct LogStats {}
-#[derive(Clone, Debug)]
-pub struct RecoveryReport {}
-#[derive(Debug)]
-pub struct OpenError;
-impl fmt::Display for OpenError {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!()
-    }
-}
-impl std::error::Error for OpenError {}
-#[derive(Debug)]
-pub struct SealError;
-impl fmt::Display for SealError {
-    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
-        unimplemented!()
-    }
-}
-impl std::error::Error for SealError {}
-#[derive(Debug)]
-pub struct Log {}
-impl Log {
-    pub fn open<E: std::error::Error + Send + Sync + 'static>(
-        _: Options,
-        _: impl FnMut(Record<'_>) -> Result<(), E>,
-    ) -> Result<(Self, RecoveryReport), OpenError> {
-        unimplemented!()
-    }
-    pub fn reserve(
-        &self,
-        _: RecordType,
-        _: Urgency,
-        _: &[u8],
-    ) -> Result<Reservation<'_>, ReserveError> {
-        unimplemented!()
-    }
-    pub fn reserved(&self) -> Lsn {
-        unimplemented!()
-    }
-    pub fn published(&self) -> Lsn {
-        unimplemented!()
-    }
-    pub fn durable(&self) -> Lsn {
-        unimplemented!()
-    }
-    pub fn answerable(&self) -> Lsn {
-        unimplemented!()
-    }
-    pub fn has_room(&self) -> bool {
-        unimplemented!()
-    }
-    pub fn kick(&self) {}
-    pub fn on_progress(&self, _: Box<dyn Fn() + Send + Sync>) {}
-    pub fn poisoned(&self) -> Option<Poison> {
-        unimplemented!()
-    }
-    pub fn stats(&self) -> LogStats {
-        unimplemented!()
-    }
-    pub fn durability(&self) -> Durability {
-        unimplemented!()
-    }
-    pub fn epoch(&self) -> u32 {
-        unimplemented!()
-    }
-    pub fn seal(&self) -> Result<Lsn, SealError> {
-        unimplemented!()
-    }
-}
+//! A memory-mapped write-ahead log with group commit.
+//!
+//! The crate knows bytes, positions and durability, and nothing of what the records mean. The
+//! byte-exact format, the assumptions about the medium, the recovery table and the numbered
+//! invariants are in `wal/README.md`; this is the reading order of the code:
+//!
+//! 1. [`lsn`]: positions, and how a position maps to a segment file and an offset.
+//! 2. [`frame`]: the frame, the unit that is written, checked and refused.
+//! 3. [`header`]: the first 4,096 bytes of each segment file, and the file's name.
+
+pub mod chain;
+pub mod damage;
+pub mod directory;
+pub mod frame;
+pub mod header;
+pub mod lsn;
+pub mod reader;
+pub mod recovery;
+mod scan;
+mod walk;
+#[cfg(not(booking_loom))]
+mod syncer;
+mod sync;
+mod stopwatch;
+mod stats;
+mod sigbus;
+#[cfg(not(booking_loom))]
+mod segment;
+mod ring;
+mod poison;
+mod options;
+mod marks;
+#[cfg(not(booking_loom))]
+mod log;
+mod bell;
+mod append;
+#[cfg(not(booking_loom))]
+mod ahead;
+
+pub use damage::{Damage, Reason};
+pub use directory::{DirectoryError, IoFault, LockedDirectory};
+pub use frame::{
+    FRAME_ALIGN, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, Kind, PAYLOAD_BYTES_MAX, Record, RecordType,
+};
+pub use header::{SEGMENT_BYTES_DEFAULT, SEGMENT_HEADER_BYTES};
+pub use lsn::{Lsn, SegmentSize};
+pub use reader::{ReadError, Reader};
+pub use recovery::{RecoveryError, RecoveryReport, TornTail, verify};
+
+pub use append::{Reservation, ReserveError, Urgency};
+#[cfg(not(booking_loom))]
+pub use log::{Log, OpenError, SealError};
+pub use options::{
+    Durability, INTERVAL_MAX, OptionError, Options, ParseDurabilityError, SEGMENTS_AHEAD_MAX,
+    UNSYNCED_BYTES_LIMIT,
+};
+pub use poison::Poison;
+pub use stats::LogStats;

@@ -1,0 +1,571 @@
+//! The log as its users hold it: opened, appended to, waited for, sealed.
+//!
+//! **Invariant:** `reserved >= published >= durable`; an answer may leave when
+//! [`Log::answerable`] has reached what [`Log::reserved`] was after the last thing the answer saw.
+//!
+//! The work is elsewhere: positions in `marks`, memory in `ring`, frames in `append`, the two threads
+//! in `syncer` and `ahead`, the past in `recovery`. What is here joins them.
+
+use std::{
+    collections::VecDeque,
+    error::Error,
+    fmt, io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::{
+    ahead::Preparer,
+    append::{Append, INTERNAL_BYTES, Reservation, ReserveError, Urgency},
+    bell::Bell,
+    directory::{DirectoryError, IoFault, LockedDirectory},
+    frame::{FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, Record, RecordType},
+    header::{PAGE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader},
+    lsn::Lsn,
+    marks::{Geometry, Keep, LSN_MAX, Marks, Refused},
+    options::{Durability, OptionError, Options},
+    poison::{Poison, PoisonCell},
+    recovery::{self, RecoveryError, RecoveryReport},
+    ring::Ring,
+    segment::{self, LiveSegment, MakeError, Pace},
+    stats::{Counters, LogStats},
+    stopwatch::wall_clock_ms,
+    syncer::Syncer,
+};
+
+/// Room beyond the reserve that is written through before [`Log::open`] returns.
+const FIRST_ROOM_BYTES: u64 = 4 << 20;
+
+/// Why a log was not opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// An option is out of its bounds.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The directory cannot be had.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// The log cannot be recovered, or the caller refused a record. Nothing was changed.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// A system call failed.
+    #[error(transparent)]
+    Io(#[from] IoFault),
+    /// There is no space for the new epoch's first segment.
+    #[error("no space in {} for a segment of {bytes} bytes", path.display())]
+    NoSpace {
+        /// The log's directory.
+        path: PathBuf,
+        /// Bytes that are needed.
+        bytes: u64,
+    },
+    /// Making the first segment failed.
+    #[error(transparent)]
+    Segment(Poison),
+    /// The log has no positions left.
+    #[error("the log has no positions left")]
+    PositionsExhausted,
+}
+
+/// Why a log was not sealed. Its directory is as after a crash.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SealError {
+    /// Writing failed, now or before.
+    #[error(transparent)]
+    Poisoned(Poison),
+}
+
+/// What the background threads are told.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Stop {
+    Run,
+    /// Sync everything and write the clean end.
+    Seal,
+    /// Stop where you are.
+    Quit,
+}
+
+/// What the handle and the threads share.
+pub(crate) struct Shared {
+    pub(crate) append: Append,
+    /// With the log's own segment size, the unsynced bound as the ring allows it, and the reserve as
+    /// it is kept.
+    pub(crate) options: Options,
+    pub(crate) directory: LockedDirectory,
+    pub(crate) syncer_bell: Bell,
+    pub(crate) preparer_bell: Bell,
+    pub(crate) counters: Counters,
+    segments: Mutex<VecDeque<Arc<LiveSegment>>>,
+    slots: u64,
+    poison: PoisonCell,
+    stop: AtomicU8,
+    /// The syncer was told that half of what may be unsynced is; cleared at each sync.
+    pressed: AtomicBool,
+}
+
+impl Shared {
+    /// The mapped segments, by rising base. Held for a moment only; never during a system call that
+    /// may take long.
+    pub(crate) fn lock_segments(&self) -> MutexGuard<'_, VecDeque<Arc<LiveSegment>>> {
+        // No panic can leave the queue half-changed.
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn slots(&self) -> u64 {
+        self.slots
+    }
+
+    pub(crate) fn stop(&self) -> Stop {
+        match self.stop.load(Ordering::Acquire) {
+            0 => Stop::Run,
+            1 => Stop::Seal,
+            _ => Stop::Quit,
+        }
+    }
+
+    pub(crate) fn stopping(&self) -> bool {
+        self.stop() != Stop::Run
+    }
+
+    /// Raises the stop state and ends every park.
+    fn set_stop(&self, stop: Stop) {
+        self.stop.fetch_max(stop as u8, Ordering::AcqRel);
+        self.syncer_bell.interrupt();
+        self.preparer_bell.interrupt();
+    }
+
+    pub(crate) fn quit(&self) {
+        self.set_stop(Stop::Quit);
+    }
+
+    /// Stops the log for good. The reason is set before the log is closed, so that whoever finds it
+    /// closed finds the reason as well.
+    pub(crate) fn poison(&self, poison: Poison) {
+        self.poison.set(poison);
+        self.append.marks.close();
+        self.quit();
+        self.append.notify();
+    }
+
+    pub(crate) fn something_unsynced(&self) -> bool {
+        self.unsynced_bytes() > 0
+    }
+
+    /// Half of what may be unsynced is: time to sync, whatever the mode says.
+    pub(crate) fn group_pressing(&self) -> bool {
+        self.unsynced_bytes() >= self.options.unsynced_bytes_max / 2
+    }
+
+    /// Whether the syncer has something to do; an interval that is not over yet does not count.
+    pub(crate) fn group_due(&self) -> bool {
+        match self.options.durability {
+            Durability::Commit | Durability::Interval(_) => self.something_unsynced(),
+            Durability::Os => self.group_pressing(),
+        }
+    }
+
+    pub(crate) fn group_synced(&self) {
+        self.pressed.store(false, Ordering::Relaxed);
+    }
+
+    fn unsynced_bytes(&self) -> u64 {
+        // `durable` first: the other way round it could be the larger one.
+        let durable = self.append.marks.durable();
+        self.append.marks.reserved() - durable
+    }
+
+    /// Ends a timed wait of the syncer, once per group.
+    fn press(&self) {
+        if !self.pressed.swap(true, Ordering::Relaxed) {
+            self.syncer_bell.interrupt();
+        }
+    }
+
+    /// Gets whoever can make room to work.
+    #[cold]
+    fn ask_for_room(&self) {
+        self.preparer_bell.ring();
+        if self.something_unsynced() {
+            self.syncer_bell.ring();
+            self.press();
+        }
+    }
+}
+
+/// A memory-mapped write-ahead log with group commit. Shared by reference between threads.
+///
+/// Dropping it without [`Log::seal`] stops its threads and leaves the directory as a crash would.
+pub struct Log {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    header: SegmentHeader,
+    keep_take: u64,
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Log")
+            .field("directory", &self.shared.directory.path())
+            .field("reserved", &self.reserved())
+            .field("published", &self.published())
+            .field("durable", &self.durable())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    /// Locks the directory, recovers what is there (calling `apply` for each record in LSN order),
+    /// begins a new epoch in a new segment, and starts the syncer and the preparer.
+    ///
+    /// An error from `apply` refuses the log like damage at that record.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. No record or segment is changed by a recovery that fails.
+    pub fn open<E: Error + Send + Sync + 'static>(
+        options: Options,
+        apply: impl FnMut(Record<'_>) -> Result<(), E>,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        let fresh_size = options.check()?;
+        let directory = LockedDirectory::acquire(&options.directory)?;
+        let recovered = recovery::recover(&directory, fresh_size, options.durable_floor, apply)?;
+        let next = recovered.next;
+        let header = next.header(rand::random(), wall_clock_ms());
+        if header.base.get() >= LSN_MAX {
+            return Err(OpenError::PositionsExhausted);
+        }
+        let shared = share(options, directory, &header)?;
+        next.remove_leftovers(&shared.directory)?;
+        let segment_bytes = shared.options.segment_bytes;
+        let room =
+            SEGMENT_HEADER_BYTES + shared.options.reserve_bytes + INTERNAL_BYTES + FIRST_ROOM_BYTES;
+        let zeroed = room.next_multiple_of(PAGE_BYTES.into()).min(segment_bytes);
+        let segment = segment::make(&shared.directory, &header, zeroed, |_| Pace::Continue)
+            .map_err(|error| open_error(error, &shared))?;
+        shared
+            .install(segment, &header)
+            .map_err(OpenError::Segment)?;
+        shared.append.ring.populate(header.base.get());
+        shared.append.marks.raise_limit(header.base.get() + zeroed);
+        Ok((Self::start(shared, header, zeroed)?, recovered.report))
+    }
+
+    fn start(
+        shared: Arc<Shared>,
+        header: SegmentHeader,
+        first_zeroed_bytes: u64,
+    ) -> Result<Self, IoFault> {
+        let keep_take = INTERNAL_BYTES + shared.options.reserve_bytes;
+        // The handle comes first: if a thread cannot be started, dropping it stops the others.
+        let log = Self {
+            shared,
+            threads: Mutex::new(Vec::new()),
+            header,
+            keep_take,
+        };
+        let syncer = Syncer::new(Arc::clone(&log.shared));
+        let shared = Arc::clone(&log.shared);
+        let preparer = Preparer {
+            shared,
+            header,
+            first_zeroed_bytes,
+        };
+        log.spawn("wal-syncer", move || syncer.run())?;
+        log.spawn("wal-preparer", move || preparer.run())?;
+        Ok(log)
+    }
+
+    fn spawn(
+        &self,
+        name: &'static str,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<(), IoFault> {
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(run)
+            .map_err(IoFault::of(
+                "start a thread for",
+                self.shared.directory.path(),
+            ))?;
+        self.lock_threads().push(thread);
+        Ok(())
+    }
+
+    /// Claims room for a record and writes all of it but the commit word. Never blocks, allocates
+    /// nothing, makes no system call unless it refuses.
+    ///
+    /// # Errors
+    /// See [`ReserveError`]; nothing was changed then.
+    #[inline]
+    pub fn reserve(
+        &self,
+        record: RecordType,
+        urgency: Urgency,
+        payload: &[u8],
+    ) -> Result<Reservation<'_>, ReserveError> {
+        debug_assert!(
+            !record.kind.is_internal(),
+            "kinds below 16 belong to the log"
+        );
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(ReserveError::TooLong);
+        }
+        let keep = match urgency {
+            Urgency::Take => self.keep_take,
+            Urgency::Release => INTERNAL_BYTES,
+        };
+        self.shared
+            .append
+            .reserve(record, payload, keep)
+            .map_err(|refused| self.refused(refused))
+    }
+
+    #[cold]
+    fn refused(&self, refused: Refused) -> ReserveError {
+        match refused {
+            Refused::Closed if self.poisoned().is_some() => ReserveError::Poisoned,
+            Refused::Closed => ReserveError::Sealed,
+            Refused::NoRoom => {
+                self.shared
+                    .counters
+                    .refused_no_room
+                    .fetch_add(1, Ordering::Relaxed);
+                self.shared.ask_for_room();
+                ReserveError::NoRoom
+            }
+            Refused::TooFarAhead => {
+                self.shared
+                    .counters
+                    .refused_too_far_ahead
+                    .fetch_add(1, Ordering::Relaxed);
+                self.shared.ask_for_room();
+                ReserveError::TooFarAhead
+            }
+        }
+    }
+
+    /// End of what is claimed. Read after the last thing an answer depends on, it covers all of it.
+    #[must_use]
+    pub fn reserved(&self) -> Lsn {
+        Lsn::new(self.shared.append.marks.reserved())
+    }
+
+    /// End of the contiguous committed frames, as far as somebody looked.
+    #[must_use]
+    pub fn published(&self) -> Lsn {
+        Lsn::new(self.shared.append.marks.published())
+    }
+
+    /// End of what is on disk.
+    #[must_use]
+    pub fn durable(&self) -> Lsn {
+        Lsn::new(self.shared.append.marks.durable())
+    }
+
+    /// Up to here answers may leave: `durable` in `Commit` mode, `published` in the others.
+    #[must_use]
+    pub fn answerable(&self) -> Lsn {
+        match self.shared.options.durability {
+            Durability::Commit => self.durable(),
+            Durability::Interval(_) | Durability::Os => self.published(),
+        }
+    }
+
+    /// Whether a record of any length could be reserved at `Urgency::Take` now. A hint: others may
+    /// take the room first.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let marks = &self.shared.append.marks;
+        let has_room = marks.has_room(FRAME_BYTES_MAX as u64, Keep::Bytes(self.keep_take));
+        if !has_room {
+            self.shared.ask_for_room();
+        }
+        has_room
+    }
+
+    /// To be called by whoever is going to wait for [`answerable`](Self::answerable): wakes the syncer
+    /// if it is idle, and costs a fence and a few loads if it is not. In `Interval` and `Os` mode it
+    /// advances `published` in the caller's thread, so that most answers need not wait at all.
+    pub fn kick(&self) {
+        let shared = &self.shared;
+        match shared.options.durability {
+            Durability::Commit => {
+                if shared.something_unsynced() {
+                    shared.syncer_bell.ring();
+                }
+            }
+            Durability::Interval(_) => {
+                shared.append.publish();
+                if shared.something_unsynced() {
+                    shared.syncer_bell.ring();
+                }
+                if shared.group_pressing() {
+                    shared.press();
+                }
+            }
+            Durability::Os => {
+                shared.append.publish();
+                if shared.group_pressing() {
+                    shared.syncer_bell.ring();
+                }
+            }
+        }
+    }
+
+    /// Registers what is called after each advance of `answerable` that somebody may wait for, after
+    /// each sync, and on poisoning: by the syncer, or by a thread that filled a hole. It must not block.
+    ///
+    /// # Panics
+    /// When something is registered already.
+    pub fn on_progress(&self, notify: Box<dyn Fn() + Send + Sync>) {
+        assert!(
+            self.shared.append.set_notify(notify),
+            "on_progress is called once, before serving"
+        );
+    }
+
+    /// Why the log stopped for good, if it did. One load while it is healthy.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<Poison> {
+        self.shared.poison.get().cloned()
+    }
+
+    /// A reading of the counters; cheap enough for every request of a statistics page.
+    #[must_use]
+    pub fn stats(&self) -> LogStats {
+        let Shared {
+            append,
+            counters,
+            options,
+            ..
+        } = &*self.shared;
+        let (marks, tally) = (&append.marks, &append.tally);
+        let in_use_end = marks.geometry().base(marks.reserved()) + options.segment_bytes;
+        let segments_mapped = self.shared.segment_count();
+        LogStats {
+            records: tally.records.load(Ordering::Relaxed),
+            void_frames: tally.void_frames.load(Ordering::Relaxed),
+            internal_frames: tally.internal_frames.load(Ordering::Relaxed),
+            bytes: marks.reserved() - self.header.base.get(),
+            segments_ahead: marks.limit().saturating_sub(in_use_end) / options.segment_bytes,
+            segments_mapped,
+            mapped_bytes: segments_mapped * options.segment_bytes,
+            ..counters.read()
+        }
+    }
+
+    /// Identity of the log.
+    #[must_use]
+    pub fn uuid(&self) -> Uuid {
+        self.header.uuid
+    }
+
+    /// Number of this boot, from 1.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        self.header.epoch
+    }
+
+    /// The mode it was opened with.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.shared.options.durability
+    }
+
+    /// Refuses further reservations, waits until those that exist are filled, syncs, writes the clean
+    /// end and stops the threads; returns where the log ends. Calling it again returns the same.
+    ///
+    /// # Errors
+    /// [`SealError::Poisoned`] when the log is, or becomes so.
+    pub fn seal(&self) -> Result<Lsn, SealError> {
+        self.shared.append.marks.close();
+        self.shared.set_stop(Stop::Seal);
+        self.join();
+        match self.poisoned() {
+            Some(poison) => Err(SealError::Poisoned(poison)),
+            None => Ok(self.durable()),
+        }
+    }
+
+    /// Waits for the threads, which were told to stop.
+    fn join(&self) {
+        let mut threads = self.lock_threads();
+        for thread in threads.drain(..) {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                let panicked = io::Error::other(format!("the thread {name} panicked"));
+                let directory = self.shared.directory.path();
+                self.shared
+                    .poison(Poison::new("background work", directory, &panicked));
+            }
+        }
+    }
+
+    fn lock_threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        // Handles are pushed and drained; a panic between cannot leave a wrong state.
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.shared.quit();
+        self.join();
+    }
+}
+
+/// Everything that can fail without touching the disk.
+fn share(
+    mut options: Options,
+    directory: LockedDirectory,
+    header: &SegmentHeader,
+) -> Result<Arc<Shared>, IoFault> {
+    options.segment_bytes = header.segment_size.get();
+    options.reserve_bytes = options.effective_reserve_bytes();
+    let slots = options.ring_slots();
+    // What is ahead, in use, and being given back must have slots beside what is unsynced.
+    let for_unsynced = slots - u64::from(options.segments_ahead) - 2;
+    options.unsynced_bytes_max = options
+        .unsynced_bytes_max
+        .min(for_unsynced * options.segment_bytes);
+    let geometry = Geometry {
+        segment_bytes: options.segment_bytes,
+        header_bytes: SEGMENT_HEADER_BYTES,
+    };
+    let ring = Ring::new(geometry, slots)
+        .map_err(IoFault::of("reserve address space for", directory.path()))?;
+    let start = header.base.get() + SEGMENT_HEADER_BYTES;
+    let marks = Marks::new(start, geometry, options.unsynced_bytes_max);
+    let on_publish = options.durability != Durability::Commit;
+    let seeds = usize::try_from(slots).unwrap_or(usize::MAX);
+    Ok(Arc::new(Shared {
+        append: Append::new(marks, ring, seeds, header.epoch, on_publish),
+        options,
+        directory,
+        syncer_bell: Bell::new(),
+        preparer_bell: Bell::new(),
+        counters: Counters::default(),
+        segments: Mutex::new(VecDeque::new()),
+        slots,
+        poison: PoisonCell::default(),
+        stop: AtomicU8::new(Stop::Run as u8),
+        pressed: AtomicBool::new(false),
+    }))
+}
+
+fn open_error(error: MakeError, shared: &Shared) -> OpenError {
+    match error {
+        MakeError::NoSpace => OpenError::NoSpace {
+            path: shared.directory.path().to_owned(),
+            bytes: shared.options.segment_bytes,
+        },
+        MakeError::Failed(poison) => OpenError::Segment(poison),
+        MakeError::Stopped => unreachable!("nobody can stop a log that is not open yet"),
+    }
+}

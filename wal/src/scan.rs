@@ -1,0 +1,289 @@
+//! Reading the frames of one segment file, forwards, by large positioned reads.
+//!
+//! [`Scan::advance`] is the fast path of replay: it checks the frame at the position inside a
+//! buffer of [`CHUNK_BYTES`] and steps on; [`Scan::view`] lends the payload from that buffer. Whatever is wrong with a
+//! frame, a torn buffer included, is looked at once more after reading again from exactly that
+//! position. So the same path refills the buffer, sees past a transient bad read, and follows a log
+//! that a running server is still appending to.
+//!
+//! Reads go through the page cache. [`ReadFrom::Medium`] first drops the file's clean pages, so
+//! that what is read is what the medium holds and not what a failed write-back left in memory.
+
+use std::fs::File;
+use std::io;
+use std::num::NonZeroU64;
+use std::os::unix::fs::FileExt;
+
+use rustix::fs::Advice;
+
+use crate::chain::Segment;
+use crate::directory::IoFault;
+use crate::frame::{
+    self, Expected, FRAME_ALIGN, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FrameFault, FrameHeader,
+    FrameView,
+};
+use crate::header::SEGMENT_HEADER_BYTES;
+use crate::lsn::Lsn;
+
+/// Bytes per read. Small enough to stay in the second-level cache while it is being checked.
+pub(crate) const CHUNK_BYTES: usize = 512 << 10;
+/// How far ahead of the reads the kernel is asked to read, in bytes.
+const READ_AHEAD_BYTES: u64 = 8 << 20;
+/// Step in which zeros are skipped.
+const PAGE_BYTES: usize = 4096;
+const ZERO_PAGE: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
+
+const _: () = {
+    assert!(
+        CHUNK_BYTES >= 2 * FRAME_BYTES_MAX,
+        "a chunk must hold a whole frame from any place"
+    );
+    assert!(CHUNK_BYTES.is_multiple_of(PAGE_BYTES) && PAGE_BYTES.is_multiple_of(FRAME_ALIGN));
+};
+
+/// Whether reads may be answered from memory.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ReadFrom {
+    /// The page cache is as good as the medium: for following a running log.
+    Cache,
+    /// Drop what the page cache holds first: for deciding what survived.
+    Medium,
+}
+
+/// Why there is no frame to hand out.
+#[derive(Debug)]
+pub(crate) enum ScanFault {
+    Frame(FrameFault),
+    CrossesCut { end: Lsn, cut: Lsn },
+    Io(IoFault),
+}
+
+impl From<IoFault> for ScanFault {
+    fn from(fault: IoFault) -> Self {
+        Self::Io(fault)
+    }
+}
+
+/// What lies behind a bad frame, in one segment or in several.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Evidence {
+    /// The largest position that a whole frame claims was durable.
+    pub(crate) durable: Lsn,
+    /// Where the first whole frame begins.
+    pub(crate) first_frame: Option<Lsn>,
+    /// Behind the last byte that is not zero.
+    pub(crate) written_end: Option<Lsn>,
+}
+
+/// A position within one segment file, and the bytes around it.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    file: File,
+    segment: Segment,
+    expected: Expected,
+    /// Only the first `filled` bytes mean something.
+    buffer: Vec<u8>,
+    filled: usize,
+    /// File offset of the buffer's first byte.
+    buffer_offset: u64,
+    /// The position, as an index into the buffer; at most `filled`.
+    at: usize,
+    /// Up to which file offset the kernel was asked to read ahead.
+    ahead_until: u64,
+}
+
+impl Scan {
+    /// Opens `segment`, positioned at its first frame. `buffer` is reused between segments.
+    pub(crate) fn open(
+        segment: &Segment,
+        from: ReadFrom,
+        mut buffer: Vec<u8>,
+    ) -> Result<Self, IoFault> {
+        let path = &segment.path;
+        let file = File::open(path).map_err(IoFault::of("open", path))?;
+        if from == ReadFrom::Medium {
+            rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)
+                .map_err(IoFault::of("drop cached pages of", path))?;
+        }
+        // A hint; the reads are right without it.
+        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+        buffer.resize(CHUNK_BYTES, 0);
+        Ok(Self {
+            file,
+            expected: segment.header.expected(),
+            segment: segment.clone(),
+            buffer,
+            filled: 0,
+            buffer_offset: SEGMENT_HEADER_BYTES,
+            at: 0,
+            ahead_until: 0,
+        })
+    }
+
+    /// The segment being read.
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Learns where the segment's frames must end, once a later segment says so.
+    pub(crate) fn set_cut(&mut self, cut: Option<Lsn>) {
+        self.segment.cut = cut;
+    }
+
+    /// Gives back the buffer for the next segment.
+    pub(crate) fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
+    /// Where the next frame should begin; the segment's end when it is full.
+    pub(crate) fn position(&self) -> Lsn {
+        self.segment.header.base.plus(self.offset())
+    }
+
+    fn offset(&self) -> u64 {
+        self.buffer_offset + self.at as u64
+    }
+
+    /// Goes to `lsn`, which must lie behind the segment's header and not beyond its end.
+    pub(crate) fn seek(&mut self, lsn: Lsn) {
+        debug_assert!(
+            lsn <= self.segment.header.end(),
+            "seek to {lsn} in another segment"
+        );
+        self.buffer_offset = lsn.since(self.segment.header.base);
+        self.filled = 0;
+        self.at = 0;
+    }
+
+    /// Checks the frame at the position and steps behind it. On a fault the position stays.
+    pub(crate) fn advance(&mut self) -> Result<FrameHeader, ScanFault> {
+        let header = match self.check() {
+            Ok(header) => header,
+            Err(_) => {
+                self.refill()?;
+                self.check().map_err(ScanFault::Frame)?
+            }
+        };
+        match self.segment.cut {
+            Some(cut) if header.end() > cut => Err(ScanFault::CrossesCut {
+                end: header.end(),
+                cut,
+            }),
+            _ => {
+                self.at += header.span();
+                Ok(header)
+            }
+        }
+    }
+
+    /// The frame that [`Scan::advance`] returned last, with its payload.
+    pub(crate) fn view(&self, header: FrameHeader) -> FrameView<'_> {
+        debug_assert_eq!(
+            header.end(),
+            self.position(),
+            "only the last frame is still there"
+        );
+        let start = self.at - header.span();
+        let payload = start + FRAME_HEADER_BYTES..start + header.length as usize;
+        FrameView {
+            header,
+            payload: &self.buffer[payload],
+        }
+    }
+
+    // The header alone, because a view would keep the buffer borrowed over the second look.
+    fn check(&self) -> Result<FrameHeader, FrameFault> {
+        let bytes = &self.buffer[self.at..self.filled];
+        frame::check(bytes, self.position(), self.expected).map(|view| view.header)
+    }
+
+    /// Fills the buffer from the position on, as far as the segment goes.
+    fn refill(&mut self) -> Result<(), IoFault> {
+        self.buffer_offset = self.offset();
+        self.at = 0;
+        self.filled = 0;
+        let left = self
+            .segment
+            .header
+            .segment_size
+            .get()
+            .saturating_sub(self.buffer_offset);
+        let wanted = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(self.buffer.len());
+        self.read_ahead();
+        while self.filled < wanted {
+            let offset = self.buffer_offset + self.filled as u64;
+            match self
+                .file
+                .read_at(&mut self.buffer[self.filled..wanted], offset)
+            {
+                // Shorter than its header says: the bytes that are not there fail the check.
+                Ok(0) => break,
+                Ok(bytes) => self.filled += bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(IoFault::of("read", &self.segment.path)(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the device busy while this chunk is being checked.
+    fn read_ahead(&mut self) {
+        let half_used = self.buffer_offset + READ_AHEAD_BYTES / 2 > self.ahead_until;
+        if half_used && let Some(length) = NonZeroU64::new(READ_AHEAD_BYTES) {
+            let from = self.ahead_until.max(self.buffer_offset);
+            // A hint; the reads are right without it.
+            let _ = rustix::fs::fadvise(&self.file, from, Some(length), Advice::WillNeed);
+            self.ahead_until = from + READ_AHEAD_BYTES;
+        }
+    }
+
+    /// Looks at every place from the position to the segment's end at which a frame could begin,
+    /// and adds what it finds to `evidence`. Leaves the position at the segment's end.
+    pub(crate) fn gather(&mut self, evidence: &mut Evidence) -> Result<(), IoFault> {
+        loop {
+            self.refill()?;
+            let at_end = self.offset() + self.filled as u64
+                >= self.segment.header.segment_size.get()
+                || self.filled < self.buffer.len();
+            // A frame may begin anywhere in the chunk; unless the segment ends here, stop where
+            // the longest frame would no longer be whole and go on from there.
+            let until = if at_end {
+                self.filled
+            } else {
+                self.filled - FRAME_BYTES_MAX
+            };
+            self.gather_chunk(until, evidence);
+            if at_end {
+                return Ok(());
+            }
+        }
+    }
+
+    fn gather_chunk(&mut self, until: usize, evidence: &mut Evidence) {
+        while self.at < until {
+            let bytes = &self.buffer[self.at..self.filled];
+            if bytes.get(..PAGE_BYTES) == Some(&ZERO_PAGE[..]) {
+                self.at += PAGE_BYTES;
+                continue;
+            }
+            let lsn = self.position();
+            if let Some(view) = frame::find(bytes, lsn, self.expected) {
+                evidence.durable = evidence
+                    .durable
+                    .max(view.durable_claim().unwrap_or(Lsn::ZERO));
+                evidence.first_frame.get_or_insert(lsn);
+                evidence.written_end = Some(view.header.end());
+                self.at += view.header.span();
+                continue;
+            }
+            let unit = &bytes[..FRAME_ALIGN.min(bytes.len())];
+            if unit.iter().any(|&byte| byte != 0) {
+                evidence.written_end = Some(lsn.plus(unit.len() as u64));
+            }
+            self.at += unit.len();
+        }
+        self.at = self.at.min(self.filled);
+    }
+}

@@ -1,0 +1,294 @@
+//! The syncer: the one thread that makes the log durable, group by group.
+//!
+//! **Invariant:** `durable` is raised to a position only after `fdatasync` has returned for every
+//! segment that holds a byte between the old mark and the new one, and every frame between them was
+//! committed before the call. A failed call is never repeated.
+//!
+//! # A group
+//!
+//! 1. Pad the tail's page, if the group is large enough to be worth it: what is acknowledged then lies
+//!    on pages that no later group rewrites.
+//! 2. Walk to that point. At a hole (claimed, not committed) spin shortly, then settle for the prefix.
+//! 3. `fdatasync` the touched segments in LSN order, raise `durable`, notify.
+//!
+//! There is no delay by design: while one group syncs the next one gathers.
+//!
+//! # Waiting
+//!
+//! | mode | a group is due | who rings |
+//! |---|---|---|
+//! | `Commit` | something is reserved beyond `durable` | `kick` |
+//! | `Interval` | the same, and the interval since the last sync is over, or half of what may be unsynced is | `kick` |
+//! | `Os` | half of what may be unsynced is | `kick` |
+//!
+//! Refused reservations ring too. An idle syncer is parked without a timeout, so an idle log uses no
+//! processor; only the first 5 ms of idleness are timed: then one small frame carries the last group's
+//! durable claim to disk (not in `Os` mode, which promises nothing about the disk).
+//!
+//! A hole that does not close is waited for with short sleeps, counted when it is 100 ms old, and after
+//! 5 s it poisons the log: what stands behind it cannot become durable, and it is never skipped.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    append::INTERNAL_BYTES,
+    frame::Kind,
+    header::PAGE_BYTES,
+    log::{Shared, Stop},
+    marks::Keep,
+    options::Durability,
+    poison::Poison,
+    segment::LiveSegment,
+    stopwatch::Stopwatch,
+};
+
+/// Idleness after which the last group's claim is carried to disk.
+const IDLE_CARRY_AFTER: Duration = Duration::from_millis(5);
+/// Age at which a hole is counted as old.
+const HOLE_OLD: Duration = Duration::from_millis(100);
+/// Age at which a hole ends the log.
+const HOLE_FATAL: Duration = Duration::from_secs(5);
+/// Looks at a hole before the prefix is taken: a few microseconds, the time between a claim and its
+/// commit on a running thread. A thread that lost its core takes milliseconds, for which nobody spins.
+const HOLE_SPINS: u32 = 100;
+/// Sleep between two looks at a hole with nothing in front of it.
+const HOLE_PAUSE: Duration = Duration::from_micros(50);
+
+const _: () = assert!(HOLE_OLD.as_nanos() < HOLE_FATAL.as_nanos());
+
+/// What the syncer does next.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Turn {
+    Group,
+    CarryClaim,
+    Seal,
+    Quit,
+}
+
+/// A hole at a position, from when it was first seen.
+#[derive(Copy, Clone, Debug)]
+struct Hole {
+    at: u64,
+    since: Stopwatch,
+    counted: bool,
+}
+
+pub(crate) struct Syncer {
+    shared: Arc<Shared>,
+    /// Everything below is claimed durable by a frame or header on disk.
+    carried: u64,
+    hole: Option<Hole>,
+    last_sync: Stopwatch,
+}
+
+impl Syncer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let carried = shared.append.marks.durable();
+        Self {
+            shared,
+            carried,
+            hole: None,
+            last_sync: Stopwatch::start(),
+        }
+    }
+
+    /// Runs until the log stops.
+    pub(crate) fn run(mut self) {
+        self.shared.syncer_bell.attend();
+        loop {
+            let outcome = match self.next_turn() {
+                Turn::Group => self.sync_group(),
+                Turn::CarryClaim => self.carry_claim(),
+                Turn::Seal => self.seal(),
+                Turn::Quit => return,
+            };
+            if let Err(poison) = outcome {
+                self.shared.poison(poison);
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do.
+    fn next_turn(&self) -> Turn {
+        loop {
+            match self.shared.stop() {
+                Stop::Run => {}
+                Stop::Seal => return Turn::Seal,
+                Stop::Quit => return Turn::Quit,
+            }
+            if let Durability::Interval(interval) = self.shared.options.durability
+                && self.shared.something_unsynced()
+            {
+                self.wait_for_interval(interval);
+                return Turn::Group;
+            }
+            if self.shared.group_due() {
+                return Turn::Group;
+            }
+            if self.sleep_idle() {
+                return Turn::CarryClaim;
+            }
+        }
+    }
+
+    /// Parks until the bell rings. True when the time to carry the claim has come.
+    fn sleep_idle(&self) -> bool {
+        let (bell, marks) = (&self.shared.syncer_bell, &self.shared.append.marks);
+        let carry =
+            self.shared.options.durability != Durability::Os && marks.durable() > self.carried;
+        let since = Stopwatch::start();
+        bell.arm();
+        // The look that pairs with the ringer's fence.
+        let idle = |shared: &Shared| !shared.group_due() && shared.stop() == Stop::Run;
+        if idle(&self.shared) {
+            if carry {
+                thread::park_timeout(IDLE_CARRY_AFTER);
+            } else {
+                thread::park();
+            }
+        }
+        bell.disarm();
+        carry && since.elapsed() >= IDLE_CARRY_AFTER && idle(&self.shared)
+    }
+
+    fn wait_for_interval(&self, interval: Duration) {
+        while !self.shared.group_pressing() && self.shared.stop() == Stop::Run {
+            let Some(left) = interval.checked_sub(self.last_sync.elapsed()) else {
+                break;
+            };
+            thread::park_timeout(left);
+        }
+    }
+
+    fn sync_group(&mut self) -> Result<(), Poison> {
+        let append = &self.shared.append;
+        let durable = append.marks.durable();
+        if append.marks.reserved() - durable >= self.shared.options.pad_group_bytes_min {
+            append.pad_page(PAGE_BYTES.into());
+        }
+        // Not beyond: what is claimed from here on belongs to the next group and its pages.
+        let target = append.marks.reserved();
+        let mut walked = append.walk(target);
+        let mut spins = 0;
+        while walked.hole && spins < HOLE_SPINS {
+            std::hint::spin_loop();
+            walked = append.walk(target);
+            spins += 1;
+        }
+        self.watch_hole(walked.hole.then_some(walked.published))?;
+        if walked.published == durable {
+            thread::park_timeout(HOLE_PAUSE);
+            return Ok(());
+        }
+        self.sync_to(durable, walked.published)
+    }
+
+    fn sync_to(&mut self, from: u64, to: u64) -> Result<(), Poison> {
+        let counters = &self.shared.counters;
+        let watch = Stopwatch::start();
+        for segment in self.shared.segments_between(from, to) {
+            segment.sync()?;
+        }
+        counters.record_sync(watch.nanos(), to - from);
+        self.last_sync = Stopwatch::start();
+        self.shared.append.marks.advance_durable(to);
+        self.shared.group_synced();
+        let geometry = self.shared.append.marks.geometry();
+        if geometry.base(from) != geometry.base(to) {
+            self.shared.preparer_bell.ring();
+        }
+        self.shared.append.notify();
+        Ok(())
+    }
+
+    /// Keeps the age of the hole that was met, if one was.
+    fn watch_hole(&mut self, at: Option<u64>) -> Result<(), Poison> {
+        let Some(at) = at else {
+            self.hole = None;
+            return Ok(());
+        };
+        let hole = match &mut self.hole {
+            Some(hole) if hole.at == at => hole,
+            other => other.insert(Hole {
+                at,
+                since: Stopwatch::start(),
+                counted: false,
+            }),
+        };
+        let age = hole.since.elapsed();
+        if age >= HOLE_OLD && !hole.counted {
+            hole.counted = true;
+            self.shared
+                .counters
+                .old_holes
+                .fetch_add(1, Ordering::Relaxed);
+        }
+        if age < HOLE_FATAL {
+            return Ok(());
+        }
+        let text = format!("the reservation at {at} was not filled within {HOLE_FATAL:?}");
+        let directory = self.shared.directory.path();
+        Err(Poison::new(
+            "waiting for a reservation",
+            directory,
+            &std::io::Error::other(text),
+        ))
+    }
+
+    /// Writes one small frame, whose claim says that everything before it is durable.
+    fn carry_claim(&mut self) -> Result<(), Poison> {
+        let keep = Keep::Bytes(INTERNAL_BYTES / 2);
+        match self.shared.append.append_internal(Kind::IDLE, keep) {
+            Ok(end) => {
+                self.carried = end;
+                self.sync_group()
+            }
+            // No room, or closed: the claim stays in memory, as it does in any crash before this.
+            Err(_) => {
+                self.carried = self.shared.append.marks.durable();
+                Ok(())
+            }
+        }
+    }
+
+    /// Syncs all that was reserved, then writes and syncs the clean end. The log is closed already.
+    fn seal(&mut self) -> Result<(), Poison> {
+        self.sync_all()?;
+        // Without room for it the next boot finds no clean end, and nothing else is wrong.
+        if self
+            .shared
+            .append
+            .append_internal(Kind::SEAL, Keep::Nothing)
+            .is_ok()
+        {
+            self.sync_all()?;
+        }
+        self.shared.quit();
+        Ok(())
+    }
+
+    fn sync_all(&mut self) -> Result<(), Poison> {
+        while self.shared.something_unsynced() && self.shared.stop() != Stop::Quit {
+            self.sync_group()?;
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// The segments that hold bytes of `[from, to)`, in LSN order.
+    fn segments_between(&self, from: u64, to: u64) -> impl Iterator<Item = Arc<LiveSegment>> {
+        // At most a few; collected so that the lock is not held during a sync.
+        let touched: Vec<_> = self
+            .lock_segments()
+            .iter()
+            .filter(|s| s.base < to && s.base + self.options.segment_bytes > from)
+            .cloned()
+            .collect();
+        touched.into_iter()
+    }
+}

@@ -1,0 +1,206 @@
+//! Walking over the frames of a whole log, segment after segment, in LSN order.
+//!
+//! A walk stops at the first place where no frame is, and says why. It does not decide what that
+//! means: that is [`crate::recovery`]'s and [`crate::reader`]'s business.
+
+use crate::chain::{Chain, Segment};
+use crate::damage::{Damage, Reason};
+use crate::directory::IoFault;
+use crate::frame::{FLAG_IGNORABLE, FLAGS_KNOWN, FrameHeader, FrameView};
+use crate::header::{SEGMENT_HEADER_BYTES, segment_name};
+use crate::lsn::Lsn;
+use crate::scan::{Evidence, ReadFrom, Scan, ScanFault};
+
+/// Why a walk cannot go on.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The frame at the position is bad; the reason names it.
+    Bad(Reason),
+    /// The last segment is full to its end, and no segment follows.
+    Full,
+    /// A system call failed.
+    Io(IoFault),
+}
+
+/// A position in a chain of segments. The chain has at least one segment.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    chain: Chain,
+    index: usize,
+    scan: Scan,
+    from: ReadFrom,
+}
+
+impl Walk {
+    /// A walk from the first frame of the chain, or `None` if it has no segments.
+    pub(crate) fn begin(chain: Chain, from: ReadFrom) -> Result<Option<Self>, IoFault> {
+        let Some(first) = chain.segments.first() else {
+            return Ok(None);
+        };
+        let scan = Scan::open(first, from, Vec::new())?;
+        Ok(Some(Self {
+            chain,
+            index: 0,
+            scan,
+            from,
+        }))
+    }
+
+    /// Where the next frame should begin.
+    pub(crate) fn position(&self) -> Lsn {
+        self.scan.position()
+    }
+
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The segment of the position.
+    pub(crate) fn segment(&self) -> &Segment {
+        self.scan.segment()
+    }
+
+    /// Whether a later boot has closed the epoch of the position, so that every frame up to its
+    /// cut must be whole.
+    pub(crate) fn in_closed_epoch(&self) -> bool {
+        let last = self.chain.segments.last();
+        last.is_some_and(|last| last.header.epoch != self.segment().header.epoch)
+    }
+
+    /// Checks the next frame, also one of the log's own, and steps behind it. On a stop the
+    /// position stays.
+    pub(crate) fn advance(&mut self) -> Result<FrameHeader, Stop> {
+        while self.segment().cut == Some(self.position())
+            || self.position() == self.segment().header.end()
+        {
+            if self.index + 1 == self.chain.segments.len() {
+                return Err(Stop::Full);
+            }
+            self.open(self.index + 1).map_err(Stop::Io)?;
+        }
+        self.scan.advance().map_err(|fault| match fault {
+            ScanFault::Frame(fault) => Stop::Bad(Reason::Frame(fault)),
+            ScanFault::CrossesCut { end, cut } => Stop::Bad(Reason::CrossesCut { end, cut }),
+            ScanFault::Io(fault) => Stop::Io(fault),
+        })
+    }
+
+    /// The frame that [`Walk::advance`] returned last, with its payload.
+    pub(crate) fn view(&self, header: FrameHeader) -> FrameView<'_> {
+        self.scan.view(header)
+    }
+
+    /// Opens the segment with this index, at its first frame.
+    fn open(&mut self, index: usize) -> Result<(), IoFault> {
+        // A new buffer rather than the old one: taking the old one out would leave the walk without
+        // one if opening fails. Once per segment.
+        self.scan = Scan::open(&self.chain.segments[index], self.from, Vec::new())?;
+        self.index = index;
+        Ok(())
+    }
+
+    /// Goes to `lsn`, which must be a position at which a frame can begin in one of the segments.
+    /// Returns `false`, and stays, when it lies in none of them.
+    pub(crate) fn seek(&mut self, lsn: Lsn) -> Result<bool, IoFault> {
+        let Some(index) = self.chain.index_of(lsn) else {
+            return Ok(false);
+        };
+        if index != self.index {
+            self.open(index)?;
+        }
+        let first = self.segment().header.base.plus(SEGMENT_HEADER_BYTES);
+        self.scan.seek(lsn.max(first));
+        Ok(true)
+    }
+
+    /// What lies behind the position, in the segments of its epoch. The position stays.
+    pub(crate) fn evidence(&self) -> Result<Evidence, IoFault> {
+        let mut evidence = Evidence::default();
+        let epoch = self.segment().header.epoch;
+        let mut buffer = Vec::new();
+        // The segment of the position has been read already; the others have not.
+        let mut from = ReadFrom::Cache;
+        for segment in &self.chain.segments[self.index..] {
+            if segment.header.epoch != epoch {
+                break;
+            }
+            let mut scan = Scan::open(segment, from, buffer)?;
+            if segment.header.base == self.segment().header.base {
+                scan.seek(self.position());
+            }
+            scan.gather(&mut evidence)?;
+            buffer = scan.into_buffer();
+            from = self.from;
+        }
+        Ok(evidence)
+    }
+
+    /// The place where the walk stands, with a reason.
+    pub(crate) fn damage(&self, reason: Reason) -> Damage {
+        self.damage_at(self.position(), reason)
+    }
+
+    /// A place in the segment in which the walk stands, with a reason.
+    pub(crate) fn damage_at(&self, lsn: Lsn, reason: Reason) -> Damage {
+        let segment = self.segment();
+        let offset = lsn.since(segment.header.base);
+        Damage {
+            path: segment.path.clone(),
+            offset,
+            lsn,
+            reason,
+        }
+    }
+
+    /// The damage of a log that should go on behind its last segment.
+    pub(crate) fn log_ends(&self) -> Damage {
+        self.damage(Reason::LogEnds {
+            expected: segment_name(self.segment().header.end()),
+        })
+    }
+
+    /// Takes over a chain that was read later, whose first segment is the one of the position.
+    /// `reopen` goes to the first frame of that segment's file as it is now.
+    pub(crate) fn replace_chain(&mut self, chain: Chain, reopen: bool) -> Result<(), IoFault> {
+        self.chain = chain;
+        self.index = 0;
+        if reopen {
+            self.open(0)?;
+        }
+        self.scan.set_cut(self.chain.segments[0].cut);
+        Ok(())
+    }
+
+    /// The first place at or after `from` at which reading can go on: the next whole frame of the
+    /// segment, or else the cut at which the walk leaves it. `None` when neither is known.
+    pub(crate) fn next_whole_frame(&self, from: Lsn) -> Result<Option<Lsn>, IoFault> {
+        let segment = self.segment();
+        let limit = segment.cut.unwrap_or(segment.header.end());
+        let mut evidence = Evidence::default();
+        if from < limit {
+            let mut scan = Scan::open(segment, ReadFrom::Cache, Vec::new())?;
+            scan.seek(from);
+            scan.gather(&mut evidence)?;
+        }
+        Ok(evidence
+            .first_frame
+            .filter(|&frame| frame < limit)
+            .or(segment.cut))
+    }
+}
+
+/// Refuses frames that this version may not skip and does not know.
+pub(crate) fn check_known(header: &FrameHeader) -> Result<(), Reason> {
+    let kind = header.kind;
+    let skippable = header.flags & FLAG_IGNORABLE != 0;
+    if header.flags & !FLAGS_KNOWN == 0
+        && (skippable || !kind.is_internal() || kind.is_known_internal())
+    {
+        Ok(())
+    } else {
+        Err(Reason::NewerFrame {
+            kind: kind.get(),
+            flags: header.flags,
+        })
+    }
+}

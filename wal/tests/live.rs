@@ -1,0 +1,349 @@
+//! A log in use: appended to, waited for, closed in every way, and opened again.
+
+mod live_support;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use live_support::{RECORD, Shadow, payload, replay, small, wait_until};
+use wal::{Durability, Log, Lsn, Options, ReserveError, SealError, Urgency};
+
+#[test]
+fn a_record_becomes_durable_and_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shadow = Shadow::default();
+    {
+        let (log, report) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+        assert_eq!((report.records, report.epoch, report.clean), (0, 0, true));
+        assert_eq!(log.epoch(), 1);
+        for i in 0..10 {
+            shadow.append(&log, &payload(i, 100));
+        }
+        wait_durable(&log);
+        assert!(log.published() >= log.durable() && log.reserved() >= log.published());
+    }
+    let (records, report) = replay(&directory);
+    assert_eq!(records, shadow.records());
+    assert!(!report.clean, "dropping is like a crash");
+}
+
+#[test]
+fn a_sealed_log_is_clean_and_refuses() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+    log.reserve(RECORD, Urgency::Take, b"last words")
+        .unwrap()
+        .commit();
+    let end = log.seal().unwrap();
+    assert_eq!(log.seal().unwrap(), end, "sealing twice is sealing once");
+    assert_eq!(end, log.durable());
+    assert!(matches!(
+        log.reserve(RECORD, Urgency::Take, b""),
+        Err(ReserveError::Sealed)
+    ));
+    assert!(!log.has_room());
+    drop(log);
+    let (records, report) = replay(&directory);
+    assert_eq!(records.len(), 1);
+    assert!(report.clean);
+    assert_eq!(report.end, end);
+}
+
+#[test]
+fn epochs_follow_one_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shadow = Shadow::default();
+    let mut uuid = None;
+    for boot in 1..=6 {
+        let (log, report) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+        assert_eq!(log.epoch(), boot);
+        assert_eq!(*uuid.get_or_insert(log.uuid()), log.uuid());
+        assert_eq!(report.records, shadow.len() as u64);
+        for i in 0..20 {
+            shadow.append(&log, &payload(i, 300));
+        }
+        wait_durable(&log);
+        if boot % 2 == 0 {
+            log.seal().unwrap();
+        }
+    }
+    assert_eq!(replay(&directory).0, shadow.records());
+}
+
+#[test]
+fn a_boot_that_logs_nothing_leaves_no_segment_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+    log.reserve(RECORD, Urgency::Take, b"x").unwrap().commit();
+    log.seal().unwrap();
+    drop(log);
+    for _ in 0..5 {
+        drop(Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap());
+    }
+    let segments = std::fs::read_dir(&directory).unwrap().count();
+    assert!(
+        segments <= 5,
+        "one used, one new, what is ahead, the lock: {segments}"
+    );
+    assert_eq!(replay(&directory).0.len(), 1);
+}
+
+#[test]
+fn eight_threads_across_many_rollovers_with_voids() {
+    const PER_THREAD: u64 = 3_000;
+    let directory = tempfile::tempdir().unwrap();
+    let mut shadow = Shadow::default();
+    {
+        let (log, _) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+        let written: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8_u64)
+                .map(|thread| {
+                    let log = &log;
+                    scope.spawn(move || {
+                        let mut written = Vec::new();
+                        for i in 0..PER_THREAD {
+                            let payload =
+                                payload(thread << 32 | i, usize::try_from(i * 37 % 900).unwrap());
+                            let reservation = reserve_patiently(log, &payload);
+                            if i % 7 == 3 {
+                                reservation.void();
+                            } else if i % 11 == 5 {
+                                drop(reservation);
+                            } else {
+                                let (lsn, end) = (reservation.lsn(), reservation.end());
+                                assert_eq!(reservation.commit(), end);
+                                written.push((lsn, payload));
+                            }
+                        }
+                        written
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap())
+                .collect()
+        });
+        shadow.extend(written);
+        wait_durable(&log);
+        let stats = log.stats();
+        assert_eq!(stats.records, shadow.len() as u64);
+        assert!(stats.void_frames > 4_000, "{stats:?}");
+        assert!(stats.segments_made > 40, "{stats:?}");
+        assert!(stats.segments_mapped <= 64, "{stats:?}");
+    }
+    let (records, report) = replay(&directory);
+    assert_eq!(records, shadow.records());
+    assert_eq!(report.torn, None);
+}
+
+#[test]
+fn frames_of_every_length_come_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shadow = Shadow::default();
+    {
+        let (log, _) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+        for bytes in (0..130).chain([478, 479, 480, 481, 4_000, 65_503, wal::PAYLOAD_BYTES_MAX]) {
+            let payload = payload(bytes as u64, bytes);
+            let reservation = reserve_patiently(&log, &payload);
+            let lsn = reservation.lsn();
+            reservation.commit();
+            shadow.extend(vec![(lsn, payload.clone())]);
+            reserve_patiently(&log, &payload).void();
+        }
+        let too_long = vec![0; wal::PAYLOAD_BYTES_MAX + 1];
+        let refused = log.reserve(RECORD, Urgency::Release, &too_long);
+        assert!(matches!(refused, Err(ReserveError::TooLong)));
+        log.seal().unwrap();
+    }
+    assert_eq!(replay(&directory).0, shadow.records());
+}
+
+#[test]
+fn the_distance_to_durable_is_bounded() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = small(&directory);
+    options.durability = Durability::Os;
+    options.unsynced_bytes_max = 256 << 10;
+    let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+    // In this mode nothing is synced before half of the bound, so an open reservation at the start
+    // keeps the bound in force.
+    let first = log.reserve(RECORD, Urgency::Take, b"first").unwrap();
+    let refused = loop {
+        match log.reserve(RECORD, Urgency::Take, &payload(0, 900)) {
+            Ok(reservation) => drop(reservation.commit()),
+            Err(ReserveError::NoRoom) => {}
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused, ReserveError::TooFarAhead);
+    assert!(refused.retryable());
+    assert!(log.stats().refused_too_far_ahead >= 1);
+    first.commit();
+    log.kick();
+    wait_until("there is room again", || {
+        log.reserve(RECORD, Urgency::Take, b"again").is_ok()
+    });
+}
+
+#[test]
+fn modes_that_answer_before_the_sync_publish_in_the_callers_thread() {
+    for durability in [
+        Durability::Os,
+        Durability::Interval(Duration::from_secs(50)),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = small(&directory);
+        options.durability = durability;
+        let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+        let durable = log.durable();
+        log.reserve(RECORD, Urgency::Take, b"zero")
+            .unwrap()
+            .commit();
+        let end = log.reserve(RECORD, Urgency::Take, b"one").unwrap().commit();
+        log.kick();
+        assert!(log.answerable() >= end);
+        assert_eq!(log.durable(), durable);
+        log.seal().unwrap();
+        drop(log);
+        let (records, report) = replay(&directory);
+        assert_eq!((records.len(), report.clean), (2, true));
+    }
+}
+
+#[test]
+fn an_interval_log_syncs_without_further_calls() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = small(&directory);
+    options.durability = Durability::Interval(Duration::from_millis(20));
+    let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+    for i in 0..5 {
+        let end = log
+            .reserve(RECORD, Urgency::Take, &payload(i, 50))
+            .unwrap()
+            .commit();
+        log.kick();
+        wait_until("the interval passes", || log.durable() >= end);
+    }
+}
+
+#[test]
+fn whoever_fills_a_hole_wakes_those_behind_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = small(&directory);
+    options.durability = Durability::Os;
+    let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+    let log = Arc::new(log);
+    let (sender, woken) = std::sync::mpsc::channel();
+    log.on_progress(Box::new(move || _ = sender.send(())));
+    let hole = log.reserve(RECORD, Urgency::Take, b"slow").unwrap();
+    let end = log
+        .reserve(RECORD, Urgency::Take, b"fast")
+        .unwrap()
+        .commit();
+    log.kick();
+    assert!(log.answerable() < end);
+    assert!(woken.try_recv().is_err());
+    hole.void();
+    woken.try_recv().expect("filling the hole notified");
+    assert!(log.answerable() >= end);
+}
+
+#[test]
+fn progress_is_notified_in_commit_mode() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+    let (sender, woken) = std::sync::mpsc::channel();
+    log.on_progress(Box::new(move || _ = sender.send(())));
+    for i in 0..200 {
+        let end = log
+            .reserve(RECORD, Urgency::Take, &payload(i, 10))
+            .unwrap()
+            .commit();
+        log.kick();
+        while log.answerable() < end {
+            woken
+                .recv_timeout(Duration::from_secs(10))
+                .expect("a wake-up was lost");
+        }
+    }
+}
+
+#[test]
+fn an_idle_log_carries_its_claim_to_disk_and_then_sleeps() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+    let end = log.reserve(RECORD, Urgency::Take, b"one").unwrap().commit();
+    log.kick();
+    wait_until("the idle frame is durable", || {
+        log.durable() > end && log.stats().syncs == 2
+    });
+    let internal_frames = log.stats().internal_frames;
+    std::thread::park_timeout(Duration::from_millis(50));
+    assert_eq!(
+        (log.stats().syncs, log.stats().internal_frames),
+        (2, internal_frames)
+    );
+    drop(log);
+    let (_, report) = replay(&directory);
+    assert!(
+        report.durable_floor >= end,
+        "the last group is known to have been durable"
+    );
+}
+
+#[test]
+fn a_directory_in_use_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+    assert!(Log::open(small(&directory), |_| Ok::<_, Infallible>(())).is_err());
+    drop(log);
+    Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+}
+
+#[test]
+fn a_start_with_full_sized_segments_is_fast() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(Options::new(directory.path()), |_| Ok::<_, Infallible>(())).unwrap();
+    assert!(
+        log.has_room(),
+        "usable before the whole segment is written through"
+    );
+    wait_until("a segment is ready ahead", || {
+        log.stats().segments_ahead == 1
+    });
+    let result: Result<Lsn, SealError> = log.seal();
+    result.unwrap();
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_unfilled_reservation_is_void_when_its_thread_panics() {
+    let directory = tempfile::tempdir().unwrap();
+    let (log, _) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _reservation = log.reserve(RECORD, Urgency::Take, b"never").unwrap();
+        panic!("between claim and decision");
+    }));
+    assert!(panicked.is_err());
+    log.seal().unwrap();
+    assert_eq!(log.stats().void_frames, 1);
+}
+
+fn wait_durable(log: &Log) {
+    let reserved = log.reserved();
+    log.kick();
+    wait_until("everything is durable", || log.durable() >= reserved);
+}
+
+fn reserve_patiently<'a>(log: &'a Log, payload: &[u8]) -> wal::Reservation<'a> {
+    loop {
+        match log.reserve(RECORD, Urgency::Release, payload) {
+            Ok(reservation) => return reservation,
+            Err(refused) => {
+                assert!(refused.retryable(), "{refused}");
+                log.kick();
+                std::thread::yield_now();
+            }
+        }
+    }
+}
