@@ -1,1 +1,365 @@
+//! The engine on a real log in a temporary directory, with a clock that is moved by hand.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::expiry::Schedule;
+use super::*;
+use crate::domain::{Amount, Currency, Email, EventDetails, PersonName, Timestamp, Title, UserId};
+
+const TTL: Duration = Duration::from_secs(600);
+const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+struct Fixture {
+    directory: tempfile::TempDir,
+    clock: Clock,
+    engine: Engine,
+}
+
+fn open(directory: &std::path::Path, clock: &Clock) -> Engine {
+    let mut options = wal::Options::new(directory);
+    options.segment_bytes = 1 << 20;
+    options.durability = wal::Durability::Os;
+    let settings = Settings {
+        hold_ttl: TTL,
+        lane_count: 3,
+        lane_capacity: 1_024,
+    };
+    Engine::open(options, &settings, clock.clone()).unwrap().0
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(START);
+        let engine = open(directory.path(), &clock);
+        Self {
+            directory,
+            clock,
+            engine,
+        }
+    }
+
+    /// Ends the engine without sealing its log, as a crash would, and recovers.
+    fn reopen(self) -> Self {
+        let Self {
+            directory,
+            clock,
+            engine,
+        } = self;
+        drop(engine);
+        let engine = open(directory.path(), &clock);
+        Self {
+            directory,
+            clock,
+            engine,
+        }
+    }
+
+    fn user(&self, name: &str) -> PublicId {
+        let email = Email::parse(&format!("{name}@example.com")).unwrap();
+        let created = self
+            .engine
+            .create_user(email, PersonName::parse(name).unwrap(), None);
+        created.result.unwrap().id.public()
+    }
+
+    fn event(&self, seats: u32) -> (PublicId, Vec<PublicId>) {
+        let title = |text| Title::parse(text).unwrap();
+        let details = EventDetails {
+            name: title("Night"),
+            artist: title("Band"),
+            venue: title("Hall"),
+            date: "2026-12-24T20:00:00Z".into(),
+            total_seats: seats,
+            price: Amount::parse("19.99", 2).unwrap(),
+            currency: Currency::DEFAULT,
+        };
+        let event = self
+            .engine
+            .create_event(details, None)
+            .result
+            .unwrap()
+            .id
+            .public();
+        let (_, mut cursor) = self.engine.tickets(event, None, None).result.unwrap();
+        let mut page = Vec::new();
+        while !cursor.is_done() {
+            let _ = self.engine.next_tickets(&mut cursor, 1_000, &mut page);
+        }
+        (
+            event,
+            page.iter().map(|ticket| ticket.id.public()).collect(),
+        )
+    }
+
+    fn hold(&self, user: PublicId, event: PublicId, tickets: &[PublicId]) -> Result<Made, Refusal> {
+        self.engine
+            .hold(&HoldRequest {
+                user,
+                event,
+                tickets,
+                stamp: None,
+            })
+            .result
+    }
+
+    fn counts(&self, event: PublicId) -> (u32, u32, u32) {
+        let view = self.engine.event(event).result.unwrap();
+        (view.available, view.reserved, view.sold)
+    }
+}
+
+#[test]
+fn a_booking_is_held_confirmed_and_survives_a_restart() {
+    let fixture = Fixture::new();
+    let user = fixture.user("ada");
+    let (event, tickets) = fixture.event(10);
+    let made = fixture.hold(user, event, &tickets[..3]).unwrap();
+    assert_eq!(made.booking.total.display(2).to_string(), "59.97");
+    assert_eq!(made.booking.expires_at, START + TTL);
+    assert_eq!(fixture.counts(event), (7, 3, 0));
+    let booking = made.booking.id.public();
+    let ended = fixture.engine.confirm(booking, user, None).result.unwrap();
+    assert_eq!(ended.booking.status, BookingStatus::Confirmed);
+    assert_eq!(fixture.counts(event), (7, 0, 3));
+
+    let hash = fixture.engine.state_hash();
+    let fixture = fixture.reopen();
+    assert_eq!(fixture.engine.state_hash(), hash);
+    assert_eq!(fixture.counts(event), (7, 0, 3));
+    assert_eq!(
+        fixture.engine.booking(booking).result.unwrap(),
+        ended.booking
+    );
+}
+
+#[test]
+fn a_hold_ends_exactly_at_its_deadline() {
+    let fixture = Fixture::new();
+    let (ada, bob) = (fixture.user("ada"), fixture.user("bob"));
+    let (event, tickets) = fixture.event(2);
+    let held = |user, ticket: usize| {
+        let made = fixture
+            .hold(user, event, &tickets[ticket..=ticket])
+            .unwrap();
+        made.booking.id.public()
+    };
+    let (first, second) = (held(ada, 0), held(ada, 1));
+    fixture.clock.advance(TTL - Duration::from_millis(1));
+    assert!(fixture.engine.confirm(first, ada, None).result.is_ok());
+    assert!(matches!(
+        fixture.hold(bob, event, &tickets[1..]),
+        Err(Refusal::SeatsUnavailable(_))
+    ));
+    fixture.clock.advance(Duration::from_millis(1));
+    let late = fixture.engine.confirm(second, ada, None).result;
+    assert_eq!(late.unwrap_err(), Refusal::BookingExpired);
+    held(bob, 1);
+    assert_eq!(fixture.counts(event), (0, 1, 1));
+}
+
+#[test]
+fn a_users_repeat_gets_the_booking_back_and_an_overlap_names_it() {
+    let fixture = Fixture::new();
+    let (ada, bob) = (fixture.user("ada"), fixture.user("bob"));
+    let (event, tickets) = fixture.event(4);
+    let made = fixture.hold(ada, event, &tickets[..2]).unwrap();
+    fixture.clock.advance(Duration::from_secs(1));
+    let again = fixture.hold(ada, event, &[tickets[1], tickets[0]]).unwrap();
+    assert_eq!(
+        (again.hold, &again.booking),
+        (Hold::Existing, &made.booking)
+    );
+    let Err(Refusal::SeatsUnavailable(conflicts)) = fixture.hold(ada, event, &tickets[1..3]) else {
+        panic!("an overlap must be refused")
+    };
+    assert_eq!(conflicts.len(), 1);
+    assert_eq!(conflicts[0].held_by_you, Some(made.booking.id));
+    let Err(Refusal::SeatsUnavailable(conflicts)) = fixture.hold(bob, event, &tickets) else {
+        panic!("taken tickets must be refused")
+    };
+    let slots: Vec<_> = conflicts
+        .iter()
+        .map(|conflict| conflict.slot.get())
+        .collect();
+    assert_eq!(
+        slots,
+        [0, 1],
+        "every ticket that was not free, and no other"
+    );
+    assert!(
+        conflicts
+            .iter()
+            .all(|conflict| conflict.held_by_you.is_none())
+    );
+}
+
+#[test]
+fn a_user_with_a_live_booking_is_not_deleted() {
+    let fixture = Fixture::new();
+    let ada = fixture.user("ada");
+    let (event, tickets) = fixture.event(2);
+    let booking = fixture
+        .hold(ada, event, &tickets)
+        .unwrap()
+        .booking
+        .id
+        .public();
+    assert_eq!(
+        fixture.engine.delete_user(ada).result,
+        Err(Refusal::UserHasBookings)
+    );
+    fixture.clock.advance(TTL);
+    assert_eq!(fixture.engine.delete_user(ada).result, Ok(()));
+    assert_eq!(fixture.engine.user(ada).result, Err(Refusal::UserNotFound));
+    assert_eq!(
+        fixture.hold(ada, event, &tickets).unwrap_err(),
+        Refusal::UserNotFound
+    );
+    let expired = fixture.engine.booking(booking).result.unwrap();
+    assert_eq!(expired.status, BookingStatus::Expired);
+    assert_ne!(
+        fixture.user("ada"),
+        ada,
+        "the address is free again, the id is not"
+    );
+    let hash = fixture.engine.state_hash();
+    assert_eq!(fixture.reopen().engine.state_hash(), hash);
+}
+
+#[test]
+fn the_sweeper_expires_what_nobody_meets() {
+    let fixture = Fixture::new();
+    let ada = fixture.user("ada");
+    let (event, tickets) = fixture.event(2_000);
+    for pair in tickets.chunks(2) {
+        fixture.hold(ada, event, pair).unwrap();
+    }
+    let mut schedule = Schedule::default();
+    assert!(fixture.engine.sweep(&mut schedule));
+    assert_eq!(fixture.counts(event), (0, 2_000, 0), "nothing is due");
+    fixture.clock.advance(TTL);
+    assert!(fixture.engine.sweep(&mut schedule));
+    let stats = fixture.engine.stats();
+    assert_eq!(stats.active_locks, 0);
+    assert_eq!(stats.expired_locks, 2_000 - 2 * 512, "a batch is bounded");
+    assert!(fixture.engine.sweep(&mut schedule));
+    assert_eq!(fixture.counts(event), (2_000, 0, 0));
+    assert_eq!(fixture.engine.stats().expired_locks, 0);
+}
+
+#[test]
+fn threads_that_fight_for_seats_leave_a_sound_state() {
+    const THREADS: usize = 4;
+    const ROUNDS: usize = 400;
+    let fixture = Fixture::new();
+    let users: Vec<_> = (0..THREADS)
+        .map(|n| fixture.user(&format!("user{n}")))
+        .collect();
+    let (event, tickets) = fixture.event(12);
+    let won = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for (thread, &user) in users.iter().enumerate() {
+            let (fixture, tickets, won) = (&fixture, &tickets, &won);
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let first = (round * 7 + thread * 5) % 12;
+                    let set: Vec<_> = (0..=round % 4)
+                        .map(|n| tickets[(first + n * 3) % 12])
+                        .collect();
+                    let Ok(made) = fixture.hold(user, event, &set) else {
+                        continue;
+                    };
+                    won.fetch_add(1, Ordering::Relaxed);
+                    let booking = made.booking.id.public();
+                    let ended = fixture.engine.cancel(booking, user, None);
+                    assert!(ended.result.is_ok());
+                }
+            });
+        }
+    });
+    assert!(won.into_inner() >= ROUNDS, "somebody always wins");
+    assert_eq!(fixture.counts(event), (12, 0, 0));
+    let hash = fixture.engine.state_hash();
+    assert_eq!(
+        fixture.reopen().engine.state_hash(),
+        hash,
+        "the log holds the same history"
+    );
+}
+
+#[test]
+fn idempotency_keys_outlive_the_process() {
+    let fixture = Fixture::new();
+    let ada = fixture.user("ada");
+    let (event, tickets) = fixture.event(2);
+    let stamp = Some(RequestStamp {
+        key: "key-1",
+        fingerprint: 42,
+    });
+    let request = HoldRequest {
+        user: ada,
+        event,
+        tickets: &tickets[..1],
+        stamp,
+    };
+    let made = fixture.engine.hold(&request).result.unwrap();
+    let booking = made.booking.id.public();
+    fixture.engine.cancel(booking, ada, None).result.unwrap();
+    let fixture = fixture.reopen();
+    let again = fixture.engine.hold(&request).result.unwrap();
+    assert!(again.replayed);
+    assert_eq!(
+        again.booking, made.booking,
+        "the first success, although cancelled since"
+    );
+    let other = HoldRequest {
+        stamp: Some(RequestStamp {
+            key: "key-1",
+            fingerprint: 43,
+        }),
+        ..request
+    };
+    assert_eq!(
+        fixture.engine.hold(&other).result.unwrap_err(),
+        Refusal::KeyReused
+    );
+}
+
+#[test]
+fn ids_of_others_are_not_accepted() {
+    let fixture = Fixture::new();
+    let (ada, bob) = (fixture.user("ada"), fixture.user("bob"));
+    let (event, tickets) = fixture.event(2);
+    let (other, _) = fixture.event(2);
+    let unknown = fixture.hold(ada, other, &tickets[..1]).unwrap_err();
+    assert_eq!(unknown, Refusal::UnknownTickets(vec![tickets[0]]));
+    let twice = fixture
+        .hold(ada, event, &[tickets[0], tickets[0]])
+        .unwrap_err();
+    assert_eq!(twice, Refusal::DuplicateTickets(vec![tickets[0]]));
+    let booking = fixture
+        .hold(ada, event, &tickets)
+        .unwrap()
+        .booking
+        .id
+        .public();
+    assert_eq!(
+        fixture
+            .engine
+            .confirm(booking, bob, None)
+            .result
+            .unwrap_err(),
+        Refusal::NotYourBooking
+    );
+    let guessed = PublicId(booking.0 ^ 1);
+    assert_eq!(
+        fixture.engine.booking(guessed).result.unwrap_err(),
+        Refusal::BookingNotFound
+    );
+    let user = UserId::from_public(ada).unwrap();
+    assert_eq!(user.public(), ada);
+}

@@ -8,34 +8,34 @@
 //! 2. [`frame`]: the frame, the unit that is written, checked and refused.
 //! 3. [`header`]: the first 4,096 bytes of each segment file, and the file's name.
 
+#[cfg(not(booking_loom))]
+mod ahead;
+mod append;
+mod bell;
 pub mod chain;
 pub mod damage;
 pub mod directory;
 pub mod frame;
 pub mod header;
-pub mod lsn;
-pub mod reader;
-pub mod recovery;
-mod scan;
-mod walk;
-#[cfg(not(booking_loom))]
-mod syncer;
-mod sync;
-mod stopwatch;
-mod stats;
-mod sigbus;
-#[cfg(not(booking_loom))]
-mod segment;
-mod ring;
-mod poison;
-mod options;
-mod marks;
 #[cfg(not(booking_loom))]
 mod log;
-mod bell;
-mod append;
+pub mod lsn;
+mod marks;
+mod options;
+mod poison;
+pub mod reader;
+pub mod recovery;
+mod ring;
+mod scan;
 #[cfg(not(booking_loom))]
-mod ahead;
+mod segment;
+mod sigbus;
+mod stats;
+mod stopwatch;
+mod sync;
+#[cfg(not(booking_loom))]
+mod syncer;
+mod walk;
 
 pub use damage::{Damage, Reason};
 pub use directory::{DirectoryError, IoFault, LockedDirectory};
