@@ -1,5 +1,6 @@
 //! booking-manager
 pub mod clock;
+#[cfg(not(booking_loom))]
 pub mod codec;
 pub mod domain;
 pub mod engine;

@@ -1,27 +1,14 @@
 //! What the engine answers: a result, the position in the log that it stands on, and what stays
 //! open until the answer has left.
 
-use wal::Lsn;
-
 use super::idempotency::Key;
 use super::lanes::LanePlace;
+use super::ledger::Position;
 use crate::domain::{
     Amount, BookingId, BookingStatus, Currency, Email, EventDetails, EventId, PersonName, Refusal,
     SlotIndex, TicketId, TicketStatus, Timestamp, UserId,
 };
 use std::sync::Arc;
-
-/// Where an answer stands in the log.
-///
-/// The answer may be given once the log is answerable up to `wait_for`: then everything that it
-/// could have seen outlives a crash.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Position {
-    /// The LSN of the answer's own record or, for a read or a refusal, the mark it waits for.
-    pub lsn: Lsn,
-    /// The end of what must be durable first.
-    pub wait_for: Lsn,
-}
 
 /// An answer of the engine, not to be given before its position is durable.
 #[must_use]

@@ -6,10 +6,10 @@
 
 use wal::Urgency;
 
-use super::answer::{Answer, BookingView, Ended, Hold, Made, Open, Position};
+use super::answer::{Answer, BookingView, Ended, Hold, Made, Open};
 use super::catalog::Event;
 use super::idempotency::Key;
-use super::ledger::{NoRoom, Place};
+use super::ledger::{NoRoom, Place, Position};
 use super::row::{OwnedStamp, Row, Slots, State, Terms, Word};
 use super::slots::{Ending, HoldOutcome, Taken, Turn};
 use super::users::User;

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use siphasher::sip::SipHasher13;
 use wal::Urgency;
 
-use super::answer::{Answer, Created, EventView, Position, TicketView};
-use super::ledger::Place;
+use super::answer::{Answer, Created, EventView, TicketView};
+use super::ledger::{Place, Position};
 use super::row::State;
 use super::slots::{Seats, Turn};
 use super::{Engine, EventCursor, TicketCursor};

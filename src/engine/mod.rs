@@ -3,277 +3,59 @@
 //! Reading order: [`slots`] is the heart, the protocol by which bookings take and give back tickets,
 //! with its words in [`row`]; [`bookings`] is the ladder of checks around it; [`users`] and
 //! [`catalog`] are what bookings refer to; [`idempotency`], [`lanes`] and [`expiry`] say what they
-//! are for; [`replay`] builds all of it again from the log.
+//! are for; [`replay`] builds all of it again from the log; [`face`] ties them together.
 //!
 //! Every method answers at once and never waits for a disk: an [`Answer`] says how far the log must
 //! be durable before it may be given ([`Position`]), and waiting for that is the caller's part.
 //!
 //! Architecture invariant: the engine knows nothing of HTTP, of JSON or of async.
 
-mod answer;
-mod bookings;
-mod catalog;
-mod expiry;
-mod idempotency;
-mod lanes;
+// The slot protocol, which is also built under a model checker, where there is no log on a disk.
 mod ledger;
-#[cfg(all(test, booking_loom))]
-mod models;
-mod replay;
 mod row;
 mod slots;
-mod store;
 mod table;
 mod tally;
+
+#[cfg(all(test, booking_loom))]
+mod models;
+
+#[cfg(not(booking_loom))]
+mod answer;
+#[cfg(not(booking_loom))]
+mod bookings;
+#[cfg(not(booking_loom))]
+mod catalog;
+#[cfg(not(booking_loom))]
+mod expiry;
+#[cfg(not(booking_loom))]
+mod face;
+#[cfg(not(booking_loom))]
+mod idempotency;
+#[cfg(not(booking_loom))]
+mod journal;
+#[cfg(not(booking_loom))]
+mod lanes;
+#[cfg(not(booking_loom))]
+mod replay;
+#[cfg(not(booking_loom))]
+mod store;
 #[cfg(all(test, not(booking_loom)))]
 mod tests;
+#[cfg(not(booking_loom))]
 mod users;
 
-use std::time::Duration;
-
-use crossbeam::queue::SegQueue;
-use wal::Urgency;
-
-use crate::clock::Clock;
-use crate::domain::{
-    BookingStatus, EventNumber, Fact, PublicId, Refusal, RequestStamp, RowNumber, TicketStatus,
+#[cfg(not(booking_loom))]
+pub use {
+    answer::{
+        Answer, BookingView, Created, Ended, EventView, Hold, Made, Open, TicketView, UserView,
+    },
+    expiry::Sweeper,
+    face::{
+        Engine, EngineStats, EventCursor, HOLD_TTL_MAX, HoldRequest, Settings, TicketCursor,
+        UserBookingCursor,
+    },
+    replay::ReplayError,
 };
-use crate::sync::{AtomicU64, Ordering};
-use idempotency::Key;
-use lanes::Lanes;
-use ledger::{Ledger, NoRoom};
-use replay::Replay;
-use row::State;
-use store::Store;
 
-pub use answer::{
-    Answer, BookingView, Created, Ended, EventView, Hold, Made, Open, Position, TicketView,
-    UserView,
-};
-pub use expiry::Sweeper;
-pub use replay::ReplayError;
-
-/// The longest hold, so that its length fits beside a booking.
-pub const HOLD_TTL_MAX: Duration = Duration::from_millis(u32::MAX as u64);
-
-/// How the engine is set up.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How long a hold lasts, at most [`HOLD_TTL_MAX`].
-    pub hold_ttl: Duration,
-    /// How many admission lanes there are.
-    pub lane_count: u32,
-    /// How many requests each lane takes.
-    pub lane_capacity: u32,
-}
-
-/// A request for tickets.
-#[derive(Clone, Copy, Debug)]
-pub struct HoldRequest<'a> {
-    /// Who asks.
-    pub user: PublicId,
-    /// For which event.
-    pub event: PublicId,
-    /// For which tickets, in any order.
-    pub tickets: &'a [PublicId],
-    /// The idempotency key and fingerprint of the request, if it carries a key.
-    pub stamp: Option<RequestStamp<'a>>,
-}
-
-/// Where a listing of tickets goes on.
-#[derive(Clone, Debug)]
-pub struct TicketCursor {
-    event: EventNumber,
-    next: u32,
-    end: u32,
-    status: Option<TicketStatus>,
-}
-
-impl TicketCursor {
-    /// Whether the listing is complete.
-    pub fn is_done(&self) -> bool {
-        self.next >= self.end
-    }
-}
-
-/// Where a listing of events goes on.
-#[derive(Clone, Debug)]
-pub struct EventCursor {
-    next: u32,
-    end: u32,
-}
-
-impl EventCursor {
-    /// Whether the listing is complete.
-    pub fn is_done(&self) -> bool {
-        self.next >= self.end
-    }
-}
-
-/// Where a listing of a user's bookings, newest first, goes on.
-#[derive(Clone, Debug)]
-pub struct UserBookingCursor {
-    next: Option<(EventNumber, RowNumber)>,
-    status: Option<BookingStatus>,
-}
-
-impl UserBookingCursor {
-    /// Whether the listing is complete.
-    pub fn is_done(&self) -> bool {
-        self.next.is_none()
-    }
-}
-
-/// Figures for the statistics.
-#[derive(Clone, Debug)]
-pub struct EngineStats {
-    /// Requests in each lane now.
-    pub lane_lengths: Vec<u32>,
-    /// What each lane takes.
-    pub lane_capacity: u32,
-    /// Tickets under a hold whose deadline lies ahead.
-    pub active_locks: u64,
-    /// Tickets under a lapsed hold that nobody has taken over or swept yet.
-    pub expired_locks: u64,
-    /// Users ever created.
-    pub users: u64,
-    /// Events ever created.
-    pub events: u64,
-    /// Tickets of all events.
-    pub tickets: u64,
-    /// Bookings ever attempted past the first look at their seats.
-    pub bookings: u64,
-    /// Idempotency keys remembered.
-    pub idempotency_keys: u64,
-}
-
-/// The engine.
-#[derive(Debug)]
-pub struct Engine {
-    store: Store,
-    log: wal::Log,
-    clock: Clock,
-    lanes: Lanes,
-    hold_ttl_millis: u32,
-    /// Deadlines of new bookings, on their way to the sweeper.
-    due: SegQueue<expiry::Due>,
-    /// Tickets of lapsed bookings that the sweeper knows of and has not expired yet.
-    lapsed_tickets: AtomicU64,
-}
-
-impl Engine {
-    /// Recovers the state from the log in `options.directory` and opens the log for appending.
-    ///
-    /// # Errors
-    ///
-    /// As [`wal::Log::open`]; a record that contradicts those before it counts as damage there.
-    pub fn open(
-        options: wal::Options,
-        settings: &Settings,
-        clock: Clock,
-    ) -> Result<(Self, wal::RecoveryReport), wal::OpenError> {
-        let store = Store::new();
-        let mut replay = Replay::default();
-        let (log, report) = wal::Log::open(options, |record| replay.apply(&store, &record))?;
-        let ttl = settings.hold_ttl.min(HOLD_TTL_MAX).as_millis();
-        let engine = Self {
-            store,
-            log,
-            clock: clock.not_before(replay.newest),
-            lanes: Lanes::new(settings.lane_count, settings.lane_capacity),
-            hold_ttl_millis: u32::try_from(ttl).unwrap_or(u32::MAX),
-            due: SegQueue::new(),
-            lapsed_tickets: AtomicU64::new(0),
-        };
-        engine.schedule_replayed();
-        Ok((engine, report))
-    }
-
-    /// Tells the sweeper of the bookings that replay left pending.
-    fn schedule_replayed(&self) {
-        for (_, event) in self.store.events.iter() {
-            for (number, row) in event.seats.rows() {
-                if row.word().state() == State::Pending {
-                    self.due.push((row.word().time(), event.id.number, number));
-                }
-            }
-        }
-    }
-
-    /// The log behind the engine.
-    pub fn log(&self) -> &wal::Log {
-        &self.log
-    }
-
-    /// The engine's clock.
-    pub fn clock(&self) -> &Clock {
-        &self.clock
-    }
-
-    /// Where an answer stands that has read its last word and has no record of its own.
-    pub fn position(&self) -> Position {
-        let mark = self.log.reserved();
-        Position {
-            lsn: mark,
-            wait_for: mark,
-        }
-    }
-
-    /// Figures for the statistics.
-    pub fn stats(&self) -> EngineStats {
-        let expired_locks = self.lapsed_tickets.load(Ordering::Relaxed);
-        EngineStats {
-            lane_lengths: self.lanes.lengths().collect(),
-            lane_capacity: self.lanes.capacity(),
-            active_locks: self.store.reserved().saturating_sub(expired_locks),
-            expired_locks,
-            users: self.store.users.table.claimed().into(),
-            events: self.store.events.claimed().into(),
-            tickets: self.store.tickets.load(Ordering::Relaxed),
-            bookings: self.store.bookings(),
-            idempotency_keys: self.store.keys.len() as u64,
-        }
-    }
-
-    /// A hash of all users, events and bookings, equal for equal states. It means something only
-    /// while nothing is being written.
-    pub fn state_hash(&self) -> u128 {
-        self.store.hash()
-    }
-
-    /// Answers with what `work` did or saw, at the position of its own record if it wrote one.
-    fn answer<T>(
-        &self,
-        work: impl FnOnce() -> Result<(T, Option<Position>), Refusal>,
-    ) -> Answer<'_, T> {
-        self.keyed(None, |_| work())
-    }
-
-    /// The same for a request that may carry an idempotency key.
-    fn keyed<'e, T>(
-        &'e self,
-        stamp: Option<RequestStamp<'_>>,
-        work: impl FnOnce(&mut Key<'e>) -> Result<(T, Option<Position>), Refusal>,
-    ) -> Answer<'e, T> {
-        let begun = stamp.map_or(Ok(Key::None), |stamp| self.store.keys.begin(stamp));
-        let (result, key) = match begun {
-            Ok(mut key) => (work(&mut key), key),
-            Err(refusal) => (Err(refusal), Key::None),
-        };
-        let (result, own) = match result {
-            Ok((value, own)) => (Ok(value), own),
-            Err(refusal) => (Err(refusal), None),
-        };
-        let position = own.unwrap_or_else(|| self.position());
-        Answer {
-            result,
-            position,
-            open: Open { lane: None, key },
-        }
-    }
-
-    /// Reserves a place for a fact that nobody competes for.
-    fn reserve(&self, urgency: Urgency, fact: &Fact<'_>) -> Result<wal::Reservation<'_>, Refusal> {
-        Ledger::reserve(&self.log, urgency, fact).map_err(|NoRoom| Refusal::StorageUnavailable)
-    }
-}
+pub use ledger::Position;

@@ -77,8 +77,7 @@
 
 use wal::Urgency;
 
-use super::answer::Position;
-use super::ledger::{Ledger, NoRoom, Place};
+use super::ledger::{Ledger, NoRoom, Place, Position};
 use super::row::{Row, State, Terms, Word};
 use super::table::{TABLE_ENTRIES_MAX, Table};
 use super::tally::{Change, Tally};

@@ -7,7 +7,11 @@ use std::time::Duration;
 
 use super::expiry::Schedule;
 use super::*;
-use crate::domain::{Amount, Currency, Email, EventDetails, PersonName, Timestamp, Title, UserId};
+use crate::clock::Clock;
+use crate::domain::{
+    Amount, BookingStatus, Currency, Email, EventDetails, PersonName, PublicId, Refusal,
+    RequestStamp, Timestamp, Title, UserId,
+};
 
 const TTL: Duration = Duration::from_secs(600);
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);

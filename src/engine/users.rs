@@ -22,9 +22,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use arc_swap::ArcSwap;
 use wal::Urgency;
 
-use super::answer::Position;
 use super::answer::{Answer, BookingView, Created, UserView};
-use super::ledger::{Ledger, NoRoom, Place};
+use super::ledger::{Ledger, NoRoom, Place, Position};
 use super::row::{Link, Row};
 use super::slots::{Turn, is_live};
 use super::table::Table;
