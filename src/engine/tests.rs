@@ -13,6 +13,8 @@ use crate::domain::{
     RequestStamp, Timestamp, Title, UserId,
 };
 
+mod against_model;
+
 const TTL: Duration = Duration::from_secs(600);
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
