@@ -535,3 +535,6 @@ fn key_bound_in(fact: KeyBoundV1<'_>) -> Result<KeyBound<'_>, CodecError> {
         at: time_in(fact.at)?,
     })
 }
+
+#[cfg(test)]
+mod tests;
