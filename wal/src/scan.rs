@@ -23,7 +23,7 @@ use crate::frame::{
     FrameView,
 };
 use crate::header::SEGMENT_HEADER_BYTES;
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, SegmentSize};
 
 /// Bytes per read. Small enough to stay in the second-level cache while it is being checked.
 pub(crate) const CHUNK_BYTES: usize = 512 << 10;
@@ -107,7 +107,13 @@ impl Scan {
         }
         // A hint; the reads are right without it.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
-        buffer.resize(CHUNK_BYTES, 0);
+        let segment_bytes = segment.header.segment_size.get();
+        buffer.resize(
+            usize::try_from(segment_bytes)
+                .unwrap_or(CHUNK_BYTES)
+                .min(CHUNK_BYTES),
+            0,
+        );
         Ok(Self {
             file,
             expected: segment.header.expected(),
