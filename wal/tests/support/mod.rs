@@ -9,6 +9,8 @@
     reason = "test segments are far below 4 GiB"
 )]
 
+pub mod disk;
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
