@@ -38,6 +38,10 @@ const _: () = {
         CHUNK_BYTES >= 2 * FRAME_BYTES_MAX,
         "a chunk must hold a whole frame from any place"
     );
+    assert!(
+        SegmentSize::MIN >= 2 * FRAME_BYTES_MAX as u64,
+        "so must a small segment's buffer"
+    );
     assert!(CHUNK_BYTES.is_multiple_of(PAGE_BYTES) && PAGE_BYTES.is_multiple_of(FRAME_ALIGN));
 };
 

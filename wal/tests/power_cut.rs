@@ -9,6 +9,10 @@
 //! acknowledging without a sync, recovery without its sync, and a hole skipped by the syncer.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 #![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "what a test did not expect is a failure"
+)]
+#![allow(
     clippy::cast_possible_truncation,
     reason = "test segments are far below 4 GiB"
 )]

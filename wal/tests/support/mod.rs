@@ -2,7 +2,11 @@
 //!
 //! It does what the live side does to the bytes and nothing else, and it notes every range that it
 //! writes, so that a simulated disk can decide which of them survive.
-#![allow(dead_code, reason = "every test file uses another part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test file uses another part"
+)]
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 #![allow(
     clippy::cast_possible_truncation,
@@ -15,6 +19,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -267,6 +272,35 @@ impl Writer {
         }
     }
 
+    /// Brings a directory up to date as a running log would: writes in place what was written, and
+    /// new segments, or ones replaced by another boot, by a rename.
+    pub fn update(&mut self, directory: &Path) {
+        for name in contents(directory).into_keys() {
+            let kept = |base: &u64| name.ends_with(segment_name(Lsn::new(*base)));
+            if !self.segments.keys().any(kept) {
+                fs::remove_file(name).unwrap();
+            }
+        }
+        for (base, segment) in &self.segments {
+            let path = directory.join(segment_name(Lsn::new(*base)));
+            let header = fs::read(&path).map(|bytes| bytes[..4096] == segment.bytes[..4096]);
+            if !header.unwrap_or(false) {
+                let temporary = directory.join(wal::header::temporary_name(Lsn::new(*base)));
+                save_file(&temporary, &segment.bytes);
+                fs::rename(temporary, path).unwrap();
+            }
+        }
+        for (base, range) in std::mem::take(&mut self.writes) {
+            let Some(segment) = self.segments.get(&base) else {
+                continue;
+            };
+            let path = directory.join(segment_name(Lsn::new(base)));
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.write_all_at(&segment.bytes[range.clone()], range.start as u64)
+                .unwrap();
+        }
+    }
+
     pub fn path(&self, directory: &Path, lsn: Lsn) -> PathBuf {
         directory.join(segment_name(SIZE.base_of(lsn)))
     }
@@ -274,7 +308,6 @@ impl Writer {
 
 /// Writes a file without its zero pages, which is much faster on a file system in memory.
 pub fn save_file(path: &Path, bytes: &[u8]) {
-    use std::os::unix::fs::FileExt;
     let file = fs::File::create(path).unwrap();
     file.set_len(bytes.len() as u64).unwrap();
     for (index, page) in bytes.chunks(4096).enumerate() {
