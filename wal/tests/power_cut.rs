@@ -280,7 +280,7 @@ impl<'a> Life<'a> {
 
     /// The steps of [`NextSegment`], any of which may be the last before a power cut.
     fn enter(&mut self, next: &NextSegment) -> bool {
-        let mut survives = |dice: &mut Dice| !dice.one_in(12);
+        let survives = |dice: &mut Dice| !dice.one_in(12);
         if !survives(&mut self.dice) {
             return false;
         }
