@@ -23,7 +23,7 @@ use support::disk::{Dice, Disk};
 use support::{SIZE, Seen, Writer, directory, recovered};
 use tempfile::TempDir;
 use wal::Lsn;
-use wal::header::Link;
+use wal::header::{Link, SegmentHeader};
 use wal::recovery::NextSegment;
 
 /// A mistake made on purpose.
@@ -172,9 +172,7 @@ impl<'a> Life<'a> {
         for (&base, segment) in &self.writer.segments {
             if !known.contains(&base) {
                 self.tally.roll_overs += 1;
-                let mut fresh = vec![0; SIZE.get() as usize];
-                fresh[..4096].copy_from_slice(&segment.header.encode());
-                self.disk.rename_in(base, fresh);
+                self.disk.rename_in(base, fresh_file(&segment.header));
                 self.disk.sync_directory();
             }
         }
@@ -301,23 +299,25 @@ impl<'a> Life<'a> {
             let image = self.disk.image(base).to_vec();
             self.writer.segments.get_mut(&base).unwrap().bytes = image;
         }
-        let mut booted = self.writer.clone();
-        booted.boot(next);
-        let fresh = booted.segments[&next.base.get()].bytes.clone();
-        self.disk.rename_in(next.base.get(), fresh);
-        // The salt is used up either way.
-        self.writer.salt = booted.salt;
+        let header = next.header(self.writer.next_salt(), 0);
+        self.disk.rename_in(next.base.get(), fresh_file(&header));
         if !survives(&mut self.dice) {
             // The writer must know the header that may have survived.
-            let header = booted.segments[&next.base.get()].clone();
-            self.writer.segments.insert(next.base.get(), header);
+            self.writer.insert(header);
             return false;
         }
         self.disk.sync_directory();
-        self.writer = booted;
+        self.writer.boot_with(next, header);
         self.writer.writes.clear();
         true
     }
+}
+
+/// A segment's file as it gets its name: header and zeros.
+fn fresh_file(header: &SegmentHeader) -> Vec<u8> {
+    let mut bytes = vec![0; SIZE.get() as usize];
+    bytes[..4096].copy_from_slice(&header.encode());
+    bytes
 }
 
 fn seeds() -> u64 {

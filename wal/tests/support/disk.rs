@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::Path;
+use std::rc::Rc;
 
 use wal::Lsn;
 use wal::header::segment_name;
@@ -63,13 +64,16 @@ enum NameChange {
     Remove(u64),
 }
 
+/// Shared until written, so that remembering names before a change costs nothing.
+type Files = BTreeMap<u64, Rc<SimFile>>;
+
 /// The files of one log, by base.
 pub struct Disk {
     sector: usize,
-    files: BTreeMap<u64, SimFile>,
+    files: Files,
     /// Changes of names since the directory was synced, and the names before them.
     names: Vec<NameChange>,
-    named_before: BTreeMap<u64, SimFile>,
+    named_before: Files,
 }
 
 impl Disk {
@@ -106,7 +110,7 @@ impl Disk {
     }
 
     pub fn write(&mut self, base: u64, range: Range<usize>, image: &[u8]) {
-        let file = self.files.get_mut(&base).unwrap();
+        let file = Rc::make_mut(self.files.get_mut(&base).unwrap());
         file.cache[range.clone()].copy_from_slice(&image[range.clone()]);
         for sector in range.start / self.sector..range.end.div_ceil(self.sector) {
             file.dirty[sector] = true;
@@ -114,7 +118,7 @@ impl Disk {
     }
 
     pub fn sync(&mut self, base: u64) {
-        let file = self.files.get_mut(&base).unwrap();
+        let file = Rc::make_mut(self.files.get_mut(&base).unwrap());
         for sector in 0..file.dirty.len() {
             if file.dirty[sector] {
                 file.write_back(sector, self.sector);
@@ -129,7 +133,12 @@ impl Disk {
     /// The kernel writes back some dirty sectors because it feels like it.
     pub fn write_back_some(&mut self, dice: &mut Dice) {
         let keep_one_in = 1 + dice.below(8);
-        for file in self.files.values_mut() {
+        for file in self
+            .files
+            .values_mut()
+            .filter(|file| file.dirty.contains(&true))
+        {
+            let file = Rc::make_mut(file);
             for sector in 0..file.dirty.len() {
                 if file.dirty[sector] && dice.one_in(keep_one_in) {
                     file.write_back(sector, self.sector);
@@ -157,7 +166,12 @@ impl Disk {
             }
             self.files = files;
         }
-        for file in self.files.values_mut() {
+        for file in self
+            .files
+            .values_mut()
+            .filter(|file| file.dirty.contains(&true))
+        {
+            let file = Rc::make_mut(file);
             file.cache.clone_from(&file.medium);
             file.dirty.fill(false);
         }
@@ -178,7 +192,7 @@ impl Disk {
     }
 }
 
-fn apply(files: &mut BTreeMap<u64, SimFile>, change: &NameChange, sector: usize) {
+fn apply(files: &mut Files, change: &NameChange, sector: usize) {
     match change {
         NameChange::Put(base, bytes) => {
             let dirty = vec![false; bytes.len() / sector];
@@ -187,7 +201,7 @@ fn apply(files: &mut BTreeMap<u64, SimFile>, change: &NameChange, sector: usize)
                 medium: bytes.clone(),
                 dirty,
             };
-            files.insert(*base, file);
+            files.insert(*base, Rc::new(file));
         }
         NameChange::Remove(base) => drop(files.remove(base)),
     }

@@ -95,14 +95,19 @@ impl Writer {
 
     /// Begins the epoch that recovery asked for.
     pub fn boot(&mut self, next: &NextSegment) {
-        self.segments.retain(|&base, _| base < next.base.get());
         let salt = self.next_salt();
-        self.insert(next.header(salt, 0));
+        self.boot_with(next, next.header(salt, 0));
+    }
+
+    /// As [`Writer::boot`], with a header that was made before.
+    pub fn boot_with(&mut self, next: &NextSegment, header: SegmentHeader) {
+        self.segments.retain(|&base, _| base < next.base.get());
+        self.insert(header);
         self.tail = SIZE.frame_start(next.base);
         self.durable = next.prev_end;
     }
 
-    fn next_salt(&mut self) -> u64 {
+    pub fn next_salt(&mut self) -> u64 {
         self.salt = self
             .salt
             .wrapping_mul(6_364_136_223_846_793_005)
@@ -110,7 +115,7 @@ impl Writer {
         self.salt
     }
 
-    fn insert(&mut self, header: SegmentHeader) {
+    pub fn insert(&mut self, header: SegmentHeader) {
         let mut bytes = vec![0; SIZE.get() as usize];
         bytes[..SEGMENT_HEADER_BYTES as usize].copy_from_slice(&header.encode());
         self.segments
