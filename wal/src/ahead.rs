@@ -70,6 +70,7 @@ impl Preparer {
         let Some(segment) = self.shared.newest_segment() else {
             return Ok(());
         };
+        let segment = segment.reopened()?;
         let to = self.shared.options.segment_bytes;
         let written = segment.write_zeros(self.first_zeroed_bytes, to, |zeroed| {
             self.shared.append.marks.raise_limit(segment.base + zeroed);

@@ -61,6 +61,13 @@ use crate::{
 /// Frames up to this size are put together in a small buffer on the stack.
 const SMALL_FRAME_BYTES: usize = 512;
 
+/// Buffer for the others; a model's threads have small stacks and small frames.
+const LARGE_FRAME_BYTES: usize = if cfg!(booking_loom) {
+    SMALL_FRAME_BYTES
+} else {
+    FRAME_BYTES_MAX
+};
+
 /// Offset of the CRC, and of what follows it, within a frame.
 const CRC_AT: usize = 4;
 const FIELDS_AT: usize = 8;
@@ -344,7 +351,7 @@ impl Append {
 
     #[inline(never)]
     fn write_large(&self, header: &FrameHeader, payload: &[u8]) -> u32 {
-        self.write_through::<FRAME_BYTES_MAX>(header, payload)
+        self.write_through::<LARGE_FRAME_BYTES>(header, payload)
     }
 
     /// Puts the frame together on the stack, where the CRC runs over one piece, and stores it word by
@@ -361,7 +368,7 @@ impl Append {
     #[cold]
     #[inline(never)]
     fn write_void(&self, header: &FrameHeader) -> u32 {
-        let mut buffer = [0; FRAME_BYTES_MAX];
+        let mut buffer = [0; LARGE_FRAME_BYTES];
         let frame = &mut buffer[..header.span()];
         let at = header.lsn.get() + FIELDS_AT as u64;
         self.ring.read(at, &mut frame[FIELDS_AT..]);

@@ -149,6 +149,7 @@ pub enum HeaderField {
     PrevEnd,
     DurableFloor,
     Epoch,
+    Reserved,
 }
 
 impl fmt::Display for HeaderField {
@@ -164,6 +165,7 @@ impl fmt::Display for HeaderField {
             Self::PrevEnd => "prev_end",
             Self::DurableFloor => "durable floor",
             Self::Epoch => "epoch",
+            Self::Reserved => "reserved",
         })
     }
 }
@@ -250,7 +252,14 @@ impl SegmentHeader {
             return Err(HeaderFault::TooShort { bytes: bytes.len() });
         };
         check_envelope(header)?;
-        Self::decode_fields(header).map_err(|field| HeaderFault::Impossible { field })
+        let impossible = |field| HeaderFault::Impossible { field };
+        let decoded = Self::decode_fields(header).map_err(impossible)?;
+        // Every byte must be one that this version writes: what it does not know, it cannot honour.
+        if decoded.encode() == *header {
+            Ok(decoded)
+        } else {
+            Err(impossible(HeaderField::Reserved))
+        }
     }
 
     fn decode_fields(header: &[u8; HEADER_BYTES]) -> Result<Self, HeaderField> {

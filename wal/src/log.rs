@@ -390,7 +390,8 @@ impl Log {
     }
 
     /// To be called by whoever is going to wait for [`answerable`](Self::answerable): wakes the syncer
-    /// if it is idle, and costs a fence and a few loads if it is not. In `Interval` and `Os` mode it
+    /// if it is idle, and costs a fence and a few loads if it is not. A record for which nobody calls it
+    /// is synced with the next one for which somebody does. In `Interval` and `Os` mode it
     /// advances `published` in the caller's thread, so that most answers need not wait at all.
     pub fn kick(&self) {
         let shared = &self.shared;

@@ -36,7 +36,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use thiserror::Error;
 use uuid::Uuid;
@@ -48,6 +48,7 @@ use crate::frame::{FrameHeader, Kind, Record};
 use crate::header::{Link, SegmentHeader, segment_name};
 use crate::lsn::{Lsn, SegmentSize};
 use crate::scan::{Evidence, ReadFrom};
+use crate::stopwatch::Stopwatch;
 use crate::walk::{Stop, Walk, check_known};
 
 /// What was dropped behind the end of a log: written and never acknowledged as durable.
@@ -257,11 +258,7 @@ fn decide<E: Error + Send + Sync + 'static>(
     floor: Lsn,
     mut apply: impl FnMut(Record<'_>) -> Result<(), E>,
 ) -> Result<RecoveryReport, RecoveryError> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a duration for the report decides nothing"
-    )]
-    let started = Instant::now();
+    let started = Stopwatch::start();
     let mut report = begin(&chain, floor);
     let Some(mut walk) = Walk::begin(chain, ReadFrom::Medium)? else {
         check_nothing_is_missing(directory, floor)?;

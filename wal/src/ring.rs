@@ -219,7 +219,10 @@ mod modelled {
     use loom::cell::UnsafeCell;
 
     use super::WORD_BYTES;
-    use crate::{marks::Geometry, sync::AtomicU64};
+    use crate::{
+        marks::Geometry,
+        sync::{AtomicU64, Ordering},
+    };
 
     /// One per frame alignment: the word that may be a commit word, and the bytes.
     const UNIT_BYTES: usize = 32;
@@ -251,6 +254,7 @@ mod modelled {
         /// that a claim that was not ordered after it is a race.
         pub(crate) fn map(&self, base: u64, bytes: u64) {
             for at in (base..base + bytes).step_by(UNIT_BYTES) {
+                self.word(at).store(0, Ordering::Relaxed);
                 self.write(at + WORD_BYTES as u64, &[0; UNIT_BYTES - WORD_BYTES]);
             }
         }

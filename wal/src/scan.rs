@@ -23,7 +23,7 @@ use crate::frame::{
     FrameView,
 };
 use crate::header::SEGMENT_HEADER_BYTES;
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, SegmentSize};
 
 /// Bytes per read. Small enough to stay in the second-level cache while it is being checked.
 pub(crate) const CHUNK_BYTES: usize = 512 << 10;
@@ -37,6 +37,10 @@ const _: () = {
     assert!(
         CHUNK_BYTES >= 2 * FRAME_BYTES_MAX,
         "a chunk must hold a whole frame from any place"
+    );
+    assert!(
+        SegmentSize::MIN >= 2 * FRAME_BYTES_MAX as u64,
+        "so must a small segment's buffer"
     );
     assert!(CHUNK_BYTES.is_multiple_of(PAGE_BYTES) && PAGE_BYTES.is_multiple_of(FRAME_ALIGN));
 };
@@ -107,7 +111,13 @@ impl Scan {
         }
         // A hint; the reads are right without it.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
-        buffer.resize(CHUNK_BYTES, 0);
+        let segment_bytes = segment.header.segment_size.get();
+        buffer.resize(
+            usize::try_from(segment_bytes)
+                .unwrap_or(CHUNK_BYTES)
+                .min(CHUNK_BYTES),
+            0,
+        );
         Ok(Self {
             file,
             expected: segment.header.expected(),

@@ -69,6 +69,22 @@ impl LiveSegment {
         fdatasync(&self.file).map_err(|errno| Poison::new("fdatasync", &self.path, &errno.into()))
     }
 
+    /// The same file under a handle of its own. The kernel reports a failed write-back once to each
+    /// handle: with a shared one, a sync of the preparer could swallow the failure that the syncer's
+    /// next sync must see, and `durable` would pass over lost bytes.
+    pub(crate) fn reopened(&self) -> Result<Self, Poison> {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(&self.path)
+            .map_err(|error| Poison::new("open", &self.path, &error))?;
+        Ok(Self {
+            base: self.base,
+            path: self.path.clone(),
+            file,
+        })
+    }
+
     /// Writes zeros over `[from, to)` of the file and syncs them, a chunk at a time; `each` is told
     /// how far it got. The blocks must be allocated and nothing may be stored there yet.
     pub(crate) fn write_zeros(

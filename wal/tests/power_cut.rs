@@ -1,0 +1,405 @@
+//! Power cuts and kills on a simulated disk: nothing acknowledged is lost, nothing is refused.
+//!
+//! Each seed is one life of a log: random records, holes, void frames, padding and roll-overs,
+//! syncs of the contiguous prefix, write-back by the kernel's whim, then a power cut or a kill,
+//! recovery by the real code, and on into the next boot, which may itself be cut down at any step.
+//! `WAL_SEEDS` sets the number of seeds (400 unless set).
+//!
+//! Three mistakes are made on purpose, each in a test of its own that demands to see it fail:
+//! acknowledging without a sync, recovery without its sync, and a hole skipped by the syncer.
+#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "what a test did not expect is a failure"
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "test segments are far below 4 GiB"
+)]
+
+mod support;
+
+use support::disk::{Dice, Disk};
+use support::{SIZE, Seen, Writer, directory, recovered};
+use tempfile::TempDir;
+use wal::Lsn;
+use wal::header::{Link, SegmentHeader};
+use wal::recovery::NextSegment;
+
+/// A mistake made on purpose.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Mistake {
+    None,
+    /// The syncer publishes `durable` without having synced.
+    NoSync,
+    /// Recovery does not sync what it vouches for in the next header.
+    NoSyncInRecovery,
+    /// The syncer steps over a frame that is still reserved.
+    SkipHole,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Failure {
+    Lost(String),
+    Refused(String),
+}
+
+/// How often rare things happened, so that a test can demand that they did.
+#[derive(Default, Debug)]
+struct Tally {
+    cuts: u64,
+    kills: u64,
+    torn: u64,
+    clean_ends: u64,
+    acknowledged: u64,
+    beyond_durable: u64,
+    voids: u64,
+    roll_overs: u64,
+    cut_while_booting: u64,
+    dead_segments: u64,
+}
+
+struct Life<'a> {
+    dice: Dice,
+    mistake: Mistake,
+    tally: &'a mut Tally,
+    directory: TempDir,
+    disk: Disk,
+    writer: Writer,
+    /// Reserved frames that are not decided, by position.
+    open: Vec<(Lsn, Vec<u8>)>,
+    /// Records committed in this boot, in any order, and those recovered at its beginning.
+    written: Vec<Seen>,
+    /// Everything before this position was acknowledged.
+    acknowledged: Lsn,
+}
+
+impl<'a> Life<'a> {
+    fn begin(seed: u64, mistake: Mistake, tally: &'a mut Tally) -> Self {
+        let mut dice = Dice(seed);
+        let sector = if dice.one_in(2) { 512 } else { 4096 };
+        let writer = Writer::new();
+        let mut disk = Disk::new(sector);
+        disk.rename_in(0, writer.segments[&0].bytes.clone());
+        disk.sync_directory();
+        Self {
+            dice,
+            mistake,
+            tally,
+            directory: directory(),
+            disk,
+            writer,
+            open: Vec::new(),
+            written: Vec::new(),
+            acknowledged: Lsn::ZERO,
+        }
+    }
+
+    fn run(mut self) -> Result<(), Failure> {
+        for _ in 0..3 {
+            for _ in 0..self.dice.below(60) {
+                self.step();
+            }
+            if self.dice.one_in(8) {
+                self.close();
+            }
+            self.crash();
+            while !self.boot()? {}
+        }
+        Ok(())
+    }
+
+    fn step(&mut self) {
+        match self.dice.below(12) {
+            0..5 => self.append(),
+            5 => self.reserve(),
+            6 => self.decide(),
+            7..9 => self.sync(),
+            9 => self.disk.write_back_some(&mut self.dice),
+            10 => {
+                self.writer.pad_page();
+                self.flush_writes();
+            }
+            _ => {
+                if self.writer.segments.len() < 12 && self.dice.one_in(4) {
+                    self.writer.prepare();
+                    self.flush_writes();
+                }
+            }
+        }
+    }
+
+    fn payload(&mut self) -> Vec<u8> {
+        let longest = if self.dice.one_in(6) { 60_000 } else { 600 };
+        let bytes = self.dice.below(longest);
+        let fill = self.dice.next() as u8;
+        vec![fill; bytes]
+    }
+
+    fn append(&mut self) {
+        let payload = self.payload();
+        let lsn = self.writer.append(&payload);
+        self.written.push((lsn, payload));
+        self.flush_writes();
+    }
+
+    fn reserve(&mut self) {
+        let payload = self.payload();
+        let lsn = self.writer.reserve(&payload);
+        self.open.push((lsn, payload));
+        self.flush_writes();
+    }
+
+    /// One of the open reservations is filled or given up.
+    fn decide(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let (lsn, payload) = self.open.swap_remove(self.dice.below(self.open.len()));
+        if self.dice.one_in(2) {
+            self.tally.voids += 1;
+            self.writer.void(lsn);
+        } else {
+            self.writer.commit(lsn);
+            self.written.push((lsn, payload));
+        }
+        self.flush_writes();
+    }
+
+    /// New segments and written ranges go to the disk's cache.
+    fn flush_writes(&mut self) {
+        let known = self.disk.bases();
+        for (&base, segment) in &self.writer.segments {
+            if !known.contains(&base) {
+                self.tally.roll_overs += 1;
+                self.disk.rename_in(base, fresh_file(&segment.header));
+                self.disk.sync_directory();
+            }
+        }
+        for (base, range) in std::mem::take(&mut self.writer.writes) {
+            self.disk
+                .write(base, range, &self.writer.segments[&base].bytes);
+        }
+    }
+
+    /// What the syncer does: the contiguous committed prefix becomes durable and is acknowledged.
+    fn sync(&mut self) {
+        let hole = self.open.iter().map(|&(lsn, _)| lsn).min();
+        let published = match hole {
+            Some(hole) if self.mistake != Mistake::SkipHole => hole,
+            _ => self.writer.tail,
+        };
+        if self.mistake != Mistake::NoSync {
+            for base in self.disk.bases() {
+                if (SIZE.base_of(self.writer.durable).get()..published.get()).contains(&base) {
+                    self.disk.sync(base);
+                }
+            }
+        }
+        self.writer.durable = published;
+        // The first frame of a segment begins where the frame before it ends, a header aside.
+        self.acknowledged = if SIZE.offset_of(published) != 4096 {
+            published
+        } else if self.writer.segment(published).header.link == Link::Continues {
+            SIZE.base_of(published)
+        } else {
+            self.acknowledged
+        };
+    }
+
+    /// An orderly end: everything decided, synced, sealed, synced.
+    fn close(&mut self) {
+        for (lsn, _) in std::mem::take(&mut self.open) {
+            self.writer.void(lsn);
+        }
+        self.flush_writes();
+        self.sync();
+        self.writer.seal();
+        self.flush_writes();
+        self.sync();
+    }
+
+    fn crash(&mut self) {
+        if self.dice.one_in(4) {
+            self.tally.kills += 1;
+        } else {
+            self.tally.cuts += 1;
+            self.disk.cut_power(&mut self.dice);
+        }
+        self.open.clear();
+    }
+
+    /// Recovers and begins the next epoch; `false` if the power was cut while it did.
+    fn boot(&mut self) -> Result<bool, Failure> {
+        self.disk.save(self.directory.path());
+        let (outcome, seen) = match recovered(self.directory.path()) {
+            Ok(recovered) => recovered,
+            Err(error) => return Err(Failure::Refused(error.to_string())),
+        };
+        if self.mistake != Mistake::NoSyncInRecovery {
+            for base in self.disk.bases() {
+                self.disk.sync(base);
+            }
+        }
+        self.check(&seen, outcome.report.end)?;
+        self.tally.torn += u64::from(outcome.report.torn.is_some());
+        self.tally.clean_ends += u64::from(outcome.report.clean);
+        self.tally.dead_segments += outcome.next.dead.len() as u64;
+        if !self.enter(&outcome.next) {
+            self.tally.cut_while_booting += 1;
+            self.disk.cut_power(&mut self.dice);
+            return Ok(false);
+        }
+        // From here on clients see what was recovered.
+        self.acknowledged = outcome.report.end;
+        self.written = seen;
+        Ok(true)
+    }
+
+    /// Exactly what was written, in order, and at least everything that was acknowledged.
+    fn check(&mut self, seen: &[Seen], end: Lsn) -> Result<(), Failure> {
+        self.written.sort_unstable();
+        let acknowledged = self
+            .written
+            .partition_point(|(lsn, _)| *lsn < self.acknowledged);
+        self.tally.acknowledged += acknowledged as u64;
+        if seen.len() < acknowledged || end < self.acknowledged {
+            let (found, due) = (seen.len(), self.acknowledged);
+            return Err(Failure::Lost(format!(
+                "{found} of {acknowledged}, end {end} < {due}"
+            )));
+        }
+        self.tally.beyond_durable += (seen.len() - acknowledged) as u64;
+        if self.written.get(..seen.len()) != Some(seen) {
+            return Err(Failure::Lost("another record than was written".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The steps of [`NextSegment`], any of which may be the last before a power cut.
+    fn enter(&mut self, next: &NextSegment) -> bool {
+        let survives = |dice: &mut Dice| !dice.one_in(12);
+        if !survives(&mut self.dice) {
+            return false;
+        }
+        for path in &next.dead {
+            let base = self.disk.bases().into_iter().next_back().unwrap();
+            assert!(
+                path.ends_with(wal::header::segment_name(Lsn::new(base))),
+                "last one first"
+            );
+            self.disk.remove(base);
+            if !survives(&mut self.dice) {
+                return false;
+            }
+            self.disk.sync_directory();
+        }
+        for base in self.disk.bases() {
+            // The writer goes on from what there is on the disk, not from what it once wrote.
+            let image = self.disk.image(base).to_vec();
+            self.writer.segments.get_mut(&base).unwrap().bytes = image;
+        }
+        let header = next.header(self.writer.next_salt(), 0);
+        self.disk.rename_in(next.base.get(), fresh_file(&header));
+        if !survives(&mut self.dice) {
+            // The writer must know the header that may have survived.
+            self.writer.insert(header);
+            return false;
+        }
+        self.disk.sync_directory();
+        self.writer.boot_with(next, header);
+        self.writer.writes.clear();
+        true
+    }
+}
+
+/// A segment's file as it gets its name: header and zeros.
+fn fresh_file(header: &SegmentHeader) -> Vec<u8> {
+    let mut bytes = vec![0; SIZE.get() as usize];
+    bytes[..4096].copy_from_slice(&header.encode());
+    bytes
+}
+
+fn seeds() -> u64 {
+    std::env::var("WAL_SEEDS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(400)
+}
+
+/// Runs seeds until one fails.
+fn first_failure(mistake: Mistake, tally: &mut Tally) -> Option<(u64, Failure)> {
+    (0..seeds()).find_map(|seed| {
+        let outcome = Life::begin(seed, mistake, tally).run();
+        outcome.err().map(|failure| (seed, failure))
+    })
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
+    let mut tally = Tally::default();
+    let failure = first_failure(Mistake::None, &mut tally);
+    assert_eq!(failure, None, "{tally:?}");
+    let Tally {
+        cuts,
+        kills,
+        torn,
+        clean_ends,
+        acknowledged,
+        beyond_durable,
+        ..
+    } = tally;
+    let Tally {
+        voids,
+        roll_overs,
+        cut_while_booting,
+        dead_segments,
+        ..
+    } = tally;
+    println!("{tally:?}");
+    // Each of these must have happened, or the test tests less than it says.
+    for (count, what) in [
+        (cuts, "power cuts"),
+        (kills, "kills"),
+        (torn, "torn tails"),
+        (clean_ends, "clean ends"),
+        (acknowledged, "acknowledged records"),
+        (
+            beyond_durable,
+            "records that survived without having been acknowledged",
+        ),
+        (voids, "void frames"),
+        (roll_overs, "roll-overs"),
+        (cut_while_booting, "power cuts while booting"),
+        (dead_segments, "dead segments removed"),
+    ] {
+        assert!(count > 0, "no {what} in any seed");
+    }
+}
+
+#[test]
+fn leaving_out_the_sync_is_noticed() {
+    let failure = first_failure(Mistake::NoSync, &mut Tally::default());
+    assert!(
+        failure.is_some(),
+        "acknowledging without a sync must lose something"
+    );
+}
+
+#[test]
+fn leaving_out_the_sync_of_recovery_is_noticed() {
+    let failure = first_failure(Mistake::NoSyncInRecovery, &mut Tally::default());
+    assert!(
+        failure.is_some(),
+        "a header that vouches for what is not on the medium must show"
+    );
+}
+
+#[test]
+fn a_syncer_that_skips_holes_is_noticed() {
+    let failure = first_failure(Mistake::SkipHole, &mut Tally::default());
+    assert!(
+        failure.is_some(),
+        "a frame that was never filled stands before acknowledged ones"
+    );
+}
