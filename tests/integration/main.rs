@@ -1,0 +1,22 @@
+//! The contract, tested from outside: a real server process, real sockets, real files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr,
+    reason = "all of this is test code: a panic is a failed test, and what it prints is its report"
+)]
+#![allow(
+    dead_code,
+    reason = "the harness is a vocabulary; not every word is in use at every time"
+)]
+
+mod api_bookings;
+mod api_errors;
+mod api_events;
+mod api_headers;
+mod api_idempotency;
+mod api_lists;
+mod api_stats;
+mod api_users;
+mod harness;
+mod money;
