@@ -1,5 +1,6 @@
 //! The HTTP client: one way to send anything, and a word for each thing that is often sent.
 
+use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use ureq::http::Request;
 use super::reply::Reply;
 
 /// What a test is ready to wait for one answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -130,6 +131,19 @@ impl Client {
             Ok(reply) => reply,
             Err(error) => panic!("no answer to {} {}: {error}", call.method, call.path),
         }
+    }
+
+    /// Begins to read a list too long to be held in memory.
+    #[track_caller]
+    pub(crate) fn stream(&self, path: &str) -> impl Read + use<> {
+        let response = self.agent.get(format!("http://{}{path}", self.address));
+        let response = response.call().expect("an answer");
+        assert_eq!(response.status().as_u16(), 200, "GET {path}");
+        response
+            .into_body()
+            .into_with_config()
+            .limit(u64::MAX)
+            .reader()
     }
 
     #[track_caller]
@@ -262,7 +276,7 @@ impl Client {
 }
 
 /// A valid event of so many seats at so many cents.
-fn event_body(seats: usize, cents: i64) -> String {
+pub(crate) fn event_body(seats: usize, cents: i64) -> String {
     let (whole, cents) = (cents / 100, cents % 100);
     format!(
         r#"{{"name":"Summer Night","artist":"The Testers","venue":"City Hall","date":"2027-07-01T20:00:00Z","total_seats":{seats},"price":{whole}.{cents:02}}}"#

@@ -15,13 +15,13 @@ mod sweep;
 mod time;
 mod together;
 
-pub(crate) use client::{Call, Client, Show, fresh_email, fresh_uuid};
-pub(crate) use ledger::{Ending, Held, Holds, Ledger};
+pub(crate) use client::{Call, Client, Show, event_body, fresh_email, fresh_uuid};
+pub(crate) use ledger::{Holds, Ledger};
 pub(crate) use load::{Load, LoadReport};
-pub(crate) use raw::{Raw, RawReply};
+pub(crate) use raw::Raw;
 pub(crate) use reply::{Reply, minor_units};
 pub(crate) use segments::{find_in_segments, flip_byte, segment_bytes, write_behind_last_record};
-pub(crate) use server::{Server, Settings, shared};
+pub(crate) use server::{Server, Settings, Shared, shared};
 pub(crate) use sweep::{World, sweep, wait_until_nothing_is_pending};
 pub(crate) use time::{now, observe_for, unix_millis, wait_until};
 pub(crate) use together::together;

@@ -54,22 +54,38 @@ impl RawReply {
 
 impl Raw {
     pub(crate) fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).expect("the server listens");
+        Self::try_connect(address).expect("the server listens")
+    }
+
+    /// A connection, unless nobody listens.
+    pub(crate) fn try_connect(address: &str) -> Option<Self> {
+        let stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).unwrap();
         stream
             .set_read_timeout(Some(Duration::from_millis(200)))
             .unwrap();
         stream.set_write_timeout(Some(ANSWER_TIMEOUT)).unwrap();
-        Self {
+        Some(Self {
             stream,
             unread: Vec::new(),
-        }
+        })
+    }
+
+    /// Waits until an answer has begun to come.
+    #[track_caller]
+    pub(crate) fn wait_for_first_byte(&mut self) {
+        assert!(self.fill(), "the connection was closed without an answer");
     }
 
     /// Sends bytes; that the server has closed meanwhile is for the reader to find out.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let _closed_meanwhile = self.stream.write_all(bytes.as_ref());
         self
+    }
+
+    /// Sends a GET that keeps the connection.
+    pub(crate) fn get(&mut self, path: &str) -> &mut Self {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n"))
     }
 
     /// Says that nothing more will be sent.
@@ -107,11 +123,6 @@ impl Raw {
     pub(crate) fn reply(&mut self) -> RawReply {
         self.read()
             .unwrap_or_else(|| panic!("the connection was closed without an answer"))
-    }
-
-    /// The first status line that comes, an interim one included; `None` if the connection ends.
-    pub(crate) fn interim_status(&mut self) -> Option<u16> {
-        self.read().map(|reply| reply.status)
     }
 
     /// Whether the server closes the connection within `limit`, whatever it says before.

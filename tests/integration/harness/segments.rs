@@ -14,9 +14,9 @@ const FRAME_ALIGN: usize = 32;
 /// Set in a commit word while its frame is reserved but not written.
 const RESERVED: u32 = 1 << 31;
 
-/// All segments under a data directory and their bytes, in the order of the log.
-pub(crate) fn segment_bytes(data_dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
+/// All segments under a data directory, in the order of the log.
+fn segments(data_dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
     let mut directories = vec![data_dir.to_owned()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(&directory).expect("the data directory can be read") {
@@ -24,13 +24,26 @@ pub(crate) fn segment_bytes(data_dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
             if path.is_dir() {
                 directories.push(path);
             } else if is_segment(&path) {
-                let bytes = fs::read(&path).expect("a segment can be read");
-                found.insert(path, bytes);
+                found.push(path);
             }
         }
     }
     assert!(!found.is_empty(), "no wal-*.seg under {data_dir:?}");
+    found.sort();
     found
+}
+
+fn bytes_of(segment: &Path) -> Vec<u8> {
+    fs::read(segment).expect("a segment can be read")
+}
+
+/// All segments and their bytes.
+pub(crate) fn segment_bytes(data_dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let with_bytes = |path: PathBuf| {
+        let bytes = bytes_of(&path);
+        (path, bytes)
+    };
+    segments(data_dir).into_iter().map(with_bytes).collect()
 }
 
 fn is_segment(path: &Path) -> bool {
@@ -43,7 +56,8 @@ fn is_segment(path: &Path) -> bool {
 
 /// Where in the first segment that has it this text stands.
 pub(crate) fn find_in_segments(data_dir: &Path, text: &str) -> (PathBuf, u64) {
-    for (path, bytes) in segment_bytes(data_dir) {
+    for path in segments(data_dir) {
+        let bytes = bytes_of(&path);
         let end = end_of_records(&bytes);
         if let Some(at) = find(&bytes[..end], text.as_bytes()) {
             return (path, at as u64);
@@ -65,21 +79,18 @@ pub(crate) fn flip_byte(path: &Path, offset: u64) {
 
 /// Writes bytes behind the last record of the log; gives the segment written to.
 pub(crate) fn write_behind_last_record(data_dir: &Path, bytes: &[u8]) -> PathBuf {
-    let segments = segment_bytes(data_dir);
-    let used = segments
-        .iter()
-        .rev()
-        .map(|(path, segment)| (path, segment, end_of_records(segment)))
-        .find(|(_, _, end)| *end > HEADER_LEN);
-    let (path, segment, end) = used.expect("some segment has records");
-    assert!(
-        end + bytes.len() <= segment.len(),
-        "no room behind the last record of {path:?}"
-    );
-    let file = OpenOptions::new().write(true).open(path).unwrap();
+    let used = segments(data_dir).into_iter().rev().find_map(|path| {
+        let segment = bytes_of(&path);
+        let end = end_of_records(&segment);
+        (end > HEADER_LEN).then_some((path, segment.len(), end))
+    });
+    let (path, len, end) = used.expect("some segment has records");
+    let room = len - end;
+    assert!(room >= bytes.len(), "only {room} bytes of room in {path:?}");
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
     file.write_all_at(bytes, end as u64).unwrap();
     file.sync_all().unwrap();
-    path.clone()
+    path
 }
 
 /// Where the first free frame begins.

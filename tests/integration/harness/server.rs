@@ -141,9 +141,15 @@ impl Server {
         });
         self.process = Some(child);
         self.client = Client::new(port.expect("waited for"));
-        wait_until(START_LIMIT, "the server is ready", || {
-            is_ready(self.client.address())
-        });
+        wait_until(START_LIMIT, "the server is ready", || self.is_ready());
+    }
+
+    /// Whether the server takes requests.
+    pub(crate) fn is_ready(&self) -> bool {
+        let request = "GET /readyz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n";
+        let reply = Raw::try_connect(self.client.address())
+            .and_then(|mut connection| connection.send(request).read());
+        reply.is_some_and(|reply| reply.status == 200)
     }
 
     /// Kills the process at once, as a crash would.
@@ -216,15 +222,30 @@ impl Server {
     }
 }
 
-/// One server in its default configuration, for all tests that mind no neighbours.
+/// One server for several tests that mind no neighbours.
+#[derive(Debug)]
+pub(crate) struct Shared(OnceLock<(Server, Child)>);
+
+impl Shared {
+    pub(crate) const fn new() -> Self {
+        Self(OnceLock::new())
+    }
+
+    /// The server, started with these settings if it is asked for the first time.
+    pub(crate) fn get(&self, settings: impl FnOnce() -> Settings) -> &Server {
+        let (server, _undertaker) = self.0.get_or_init(|| {
+            let server = settings().start();
+            let undertaker = bury_when_we_end(&server);
+            (server, undertaker)
+        });
+        server
+    }
+}
+
+/// The shared server in its default configuration.
 pub(crate) fn shared() -> &'static Server {
-    static SHARED: OnceLock<(Server, Child)> = OnceLock::new();
-    let (server, _undertaker) = SHARED.get_or_init(|| {
-        let server = Server::start(Settings::new());
-        let undertaker = bury_when_we_end(&server);
-        (server, undertaker)
-    });
-    server
+    static SHARED: Shared = Shared::new();
+    SHARED.get(Settings::new)
 }
 
 /// A static is never dropped; so a shell waits for the end of this process, however it comes, and
@@ -259,12 +280,6 @@ fn wait_for_exit(mut child: Child, last_words: impl Fn() -> String) -> ExitStatu
         last_words()
     );
     status
-}
-
-fn is_ready(address: &str) -> bool {
-    let request = format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    let reply = Raw::connect(address).send(request).read();
-    reply.is_some_and(|reply| reply.status == 200)
 }
 
 fn read_lossy(path: &Path) -> String {

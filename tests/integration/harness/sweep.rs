@@ -48,7 +48,7 @@ pub(crate) fn wait_until_nothing_is_pending(client: &Client, world: &World) {
     });
 }
 
-/// Checks every invariant. Nothing may be changing meanwhile, by request or by deadline, and the
+/// Checks every invariant. Nothing on this server may be changing meanwhile, by request or by deadline, and the
 /// users and shows of `world` must deal with each other alone.
 #[track_caller]
 pub(crate) fn sweep(client: &Client, world: &World) {
