@@ -5,10 +5,6 @@
     clippy::print_stderr,
     reason = "all of this is test code: a panic is a failed test, and what it prints is its report"
 )]
-#![allow(
-    dead_code,
-    reason = "the harness is a vocabulary; not every word is in use at every time"
-)]
 
 mod api_bookings;
 mod api_errors;

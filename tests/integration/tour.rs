@@ -51,7 +51,7 @@ fn the_five_minute_tour_works_as_written() {
     let event = client.event(event_id).expect(200);
     assert_eq!(event.json["sold"], 2);
     assert_eq!(event.json["available"], 98);
-    let stats = client.stats();
+    let stats = client.settled_stats();
     assert_eq!(stats["total_requests"], 1, "{stats}");
     assert_eq!(stats["successful_bookings"], 1, "{stats}");
     assert_eq!(client.get("/health").expect(200).str("status"), "healthy");

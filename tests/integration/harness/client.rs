@@ -9,9 +9,13 @@ use ureq::Agent;
 use ureq::http::Request;
 
 use super::reply::Reply;
+use super::time::wait_until;
 
 /// What a test is ready to wait for one answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long after its answer a request may still count as being in flight.
+const SETTLING_LIMIT: Duration = Duration::from_secs(5);
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -96,7 +100,7 @@ impl Client {
             .proxy(None)
             .max_idle_connections(64)
             .max_idle_connections_per_host(64)
-            .max_idle_age(Duration::from_secs(2))
+            .max_idle_age(Duration::from_secs(1))
             .build();
         Self {
             agent: config.into(),
@@ -272,6 +276,26 @@ impl Client {
     #[track_caller]
     pub(crate) fn stats(&self) -> Value {
         self.get("/api/bookings/stats").expect(200).json
+    }
+
+    /// The statistics once no booking request is in flight any more; then the totals must add up.
+    #[track_caller]
+    pub(crate) fn settled_stats(&self) -> Value {
+        let mut stats = Value::Null;
+        let count = |name: &str, stats: &Value| {
+            let count = stats[name].as_u64();
+            count.unwrap_or_else(|| panic!("no {name} in {stats}"))
+        };
+        wait_until(
+            SETTLING_LIMIT,
+            "the totals of the statistics add up",
+            || {
+                stats = self.stats();
+                let done = count("successful_bookings", &stats) + count("failed_bookings", &stats);
+                count("queue_length", &stats) == 0 && count("total_requests", &stats) == done
+            },
+        );
+        stats
     }
 }
 
