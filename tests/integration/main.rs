@@ -1,0 +1,28 @@
+//! The contract, tested from outside: a real server process, real sockets, real files.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr,
+    reason = "all of this is test code: a panic is a failed test, and what it prints is its report"
+)]
+
+mod api_bookings;
+mod api_errors;
+mod api_events;
+mod api_headers;
+mod api_idempotency;
+mod api_lists;
+mod api_stats;
+mod api_users;
+mod contention;
+mod crash;
+mod damaged_log;
+mod expiry;
+mod harness;
+mod idle;
+mod known_failures;
+mod large;
+mod money;
+mod shutdown;
+mod tour;
+mod transport;
