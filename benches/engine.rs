@@ -5,8 +5,9 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     missing_docs,
-    reason = "a bench that fails may panic"
+    reason = "a bench measures time, and may panic when it fails"
 )]
 
 use std::hint::black_box;
@@ -83,10 +84,20 @@ fn hold_and_cancel(criterion: &mut Criterion, count: usize) {
                     wait_for_room(&engine);
                 }
                 let tickets = sets.next().unwrap();
-                let request = HoldRequest { user, event, tickets, stamp: None };
+                let request = HoldRequest {
+                    user,
+                    event,
+                    tickets,
+                    stamp: None,
+                };
                 let start = Instant::now();
                 let made = engine.hold(&request).result.unwrap();
-                black_box(engine.cancel(made.booking.id.public(), user, None).result.unwrap());
+                black_box(
+                    engine
+                        .cancel(made.booking.id.public(), user, None)
+                        .result
+                        .unwrap(),
+                );
                 elapsed += start.elapsed();
             }
             elapsed

@@ -1,6 +1,10 @@
 //! Payloads as they were written once and are read for ever, and bytes that nobody wrote.
 
-#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    reason = "a test that fails may panic; the golden payloads belong together"
+)]
 
 use proptest::prelude::*;
 

@@ -38,13 +38,14 @@ const _: () = assert!(
 );
 
 type Chunk<T> = OnceBox<Box<[OnceLock<T>]>>;
+type Chunks<T> = OnceBox<Box<[Chunk<T>]>>;
 
 /// A table that only grows.
 pub(super) struct Table<T> {
     claimed: AtomicU32,
     entries_max: u32,
     growing: [Chunk<T>; GROWING_CHUNKS],
-    directory: OnceBox<Box<[OnceBox<Box<[Chunk<T>]>>]>>,
+    directory: OnceBox<Box<[Chunks<T>]>>,
 }
 
 impl<T> fmt::Debug for Table<T> {

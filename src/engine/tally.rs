@@ -91,7 +91,6 @@ impl Tally {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "masked to 21 bits")]
 fn field(word: u64, shift: u32) -> u32 {
     ((word >> shift) & COUNT_MASK) as u32
 }

@@ -191,7 +191,11 @@ struct Pair {
 
 fn email(number: u8) -> Email {
     // The same address in two spellings.
-    let name = if number % 2 == 0 { "Mail" } else { "mAIL" };
+    let name = if number.is_multiple_of(2) {
+        "Mail"
+    } else {
+        "mAIL"
+    };
     Email::parse(&format!("{name}{}@example.com", number / 2)).unwrap()
 }
 
@@ -404,7 +408,9 @@ impl Pair {
         let (id, user) = (self.bookings[booking], self.users[user]);
         let ended = match to {
             BookingStatus::Confirmed => engine.confirm(id, user, None),
-            _ => engine.cancel(id, user, None),
+            BookingStatus::Pending | BookingStatus::Cancelled | BookingStatus::Expired => {
+                engine.cancel(id, user, None)
+            }
         };
         assert_eq!(
             ended
@@ -458,7 +464,7 @@ impl Pair {
                 match ticket.status {
                     TicketStatus::Reserved => counts.1 += 1,
                     TicketStatus::Sold => counts.2 += 1,
-                    _ => counts.0 += 1,
+                    TicketStatus::Available | TicketStatus::Cancelled => counts.0 += 1,
                 }
             }
             assert_eq!(self.fixture().counts(*event), counts);
