@@ -2,4 +2,6 @@
 pub mod clock;
 pub mod domain;
 pub mod engine;
+pub mod http;
+pub mod stats;
 mod sync;
