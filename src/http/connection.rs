@@ -29,6 +29,9 @@ const BUFFER_BYTES_MAX: usize = 64 * 1_024;
 /// How long a client may go on sending after it was told that nobody listens.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long, on the way down, a new client may take to say something.
+const NEWCOMER_GRACE: Duration = Duration::from_millis(200);
+
 const _: () = assert!(HEAD_BYTES_MAX <= BUFFER_BYTES_MAX, "a head fits");
 
 /// One of the connections there may be; dropping it makes room for another.
@@ -84,7 +87,6 @@ pub(super) fn protocol(request_timeout: Duration) -> http1::Builder {
         .header_read_timeout(request_timeout)
         .max_header_size(HEAD_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
-        .pipeline_flush(true)
         // A client that has said all it has to say still wants its answer.
         .half_close(true);
     http
@@ -97,28 +99,37 @@ pub(super) async fn serve(
     stream: TcpStream,
     stop: Rc<Stop>,
 ) {
-    let peer = Rc::new(Peer::default());
+    let peer = Rc::new(Peer::new(stream));
     let substitute = {
         let runtime = Rc::clone(&runtime);
         Rc::new(move |status| bare(&runtime, &reason_of(status)))
     };
     let mut watchdog = Watchdog::new(runtime.options.request_timeout);
-    let wire = Wire::new(stream, Rc::clone(&peer), substitute);
+    let wire = Wire::new(Rc::clone(&peer), substitute);
     let service = {
         let (runtime, peer) = (Rc::clone(&runtime), Rc::clone(&peer));
         service_fn(move |request| exchange::answer(Rc::clone(&runtime), Rc::clone(&peer), request))
     };
-    let mut stopping = pin!(stop.wait());
+    let mut stopping = pin!(async {
+        stop.wait().await;
+        // hyper closes a connection that has not said anything yet at once.
+        drop(timeout(NEWCOMER_GRACE, peer.has_spoken()).await);
+    });
     let mut stopped = false;
     let mut connection = pin!(http.serve_connection(TokioIo::new(wire), service));
     std::future::poll_fn(|cx| {
-        if !stopped && stopping.as_mut().poll(cx).is_ready() {
-            stopped = true;
-            connection.as_mut().graceful_shutdown();
-        }
         loop {
             // What goes wrong on a connection is told to its client, where there still is one.
             if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            if !stopped && stopping.as_mut().poll(cx).is_ready() {
+                stopped = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
+            // A turn ends with sending what it wrote; what is left goes when there is room again.
+            if let Poll::Ready(Err(_)) = peer.poll_send(cx) {
                 return Poll::Ready(());
             }
             match watchdog.poll(peer.awaited(), cx) {

@@ -7,20 +7,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER,
-};
+use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use siphasher::sip128::{Hasher128, SipHasher24};
 use tokio::time::Instant;
 use wal::Lsn;
 
+use super::dress::{self, X_LOG_POSITION};
 use super::durability::{Unsettled, Waiters, settled};
 use super::handlers::{Ask, bookings, events, health, statistics, users};
 use super::head::{self, X_REQUEST_ID};
 use super::list::{self, Listing, Source};
-use super::problem::{PROBLEM_JSON, Problem, RETRY_AFTER_SECONDS, Reason};
+use super::problem::{Problem, Reason};
 use super::query::{self, Query, parse_id};
 use super::reply::{AnswerBody, Content, Outcome, Success};
 use super::route::{self, Action, Probe, Read, Write};
@@ -29,12 +28,6 @@ use super::{HttpOptions, Shared, intake};
 use crate::domain::{PublicId, RequestStamp, TicketStatus};
 use crate::engine::{Answer, Engine};
 use crate::stats::{Operation, Recorder};
-
-const X_LOG_POSITION: HeaderName = HeaderName::from_static("x-log-position");
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const PROBLEM: HeaderValue = HeaderValue::from_static(PROBLEM_JSON);
 
 /// The key of the fingerprints of requests. They are kept in the log, beside the idempotency keys,
 /// so it can never change; it is no secret, and protects nothing but against chance.
@@ -92,9 +85,17 @@ pub(super) async fn answer(
         peer.linger();
     }
     let operation = decided.operation;
-    let mut response = runtime.dress(decided, &parts, request_id);
+    let mut response = match decided.result {
+        Ok(success) => dress::success(success),
+        Err(problem) => dress::problem(&problem, &parts, &request_id),
+    };
+    let headers = response.headers_mut();
+    if let Some(lsn) = decided.lsn.or_else(|| runtime.mark()) {
+        headers.insert(X_LOG_POSITION, lsn.get().into());
+    }
+    headers.insert(X_REQUEST_ID, request_id);
     let cors = &runtime.options.cors;
-    cors.permit(&parts.headers, preflight, response.headers_mut());
+    cors.permit(&parts.headers, preflight, headers);
     let status = response.status().as_u16();
     runtime.recorder.record(operation, began.elapsed(), status);
     Ok(response)
@@ -335,25 +336,6 @@ impl Runtime {
         });
         Ok(Taken { body, stamp })
     }
-
-    /// The answer with its headers.
-    fn dress(
-        &self,
-        decided: Decided,
-        parts: &Parts,
-        request_id: HeaderValue,
-    ) -> Response<AnswerBody> {
-        let mut response = match decided.result {
-            Ok(success) => dress_success(success),
-            Err(problem) => dress_problem(&problem, parts, &request_id),
-        };
-        let headers = response.headers_mut();
-        if let Some(lsn) = decided.lsn.or_else(|| self.mark()) {
-            headers.insert(X_LOG_POSITION, lsn.get().into());
-        }
-        headers.insert(X_REQUEST_ID, request_id);
-        response
-    }
 }
 
 /// A request whose body has not been taken in.
@@ -425,70 +407,6 @@ fn operation_of(action: Action<'_>) -> Operation {
         Action::Write(Write::Hold) => Operation::Hold,
         Action::Write(Write::Confirm(_)) => Operation::Confirm,
         Action::Write(Write::Cancel(_)) => Operation::Cancel,
-    }
-}
-
-fn dress_success(success: Success) -> Response<AnswerBody> {
-    let (content_type, body) = match success.content {
-        Content::Empty => (None, AnswerBody::Whole(Bytes::new())),
-        Content::Json(json) => (Some(JSON), AnswerBody::Whole(json.into())),
-        Content::Text(text) => (Some(TEXT), AnswerBody::Whole(text.into())),
-        Content::Listing(listing) => (Some(JSON), AnswerBody::Listing(listing)),
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = success.status;
-    let headers = response.headers_mut();
-    headers.reserve(HEADERS_USUAL);
-    let replayed = success
-        .replayed
-        .then_some((IDEMPOTENT_REPLAYED, HeaderValue::from_static("true")));
-    let allow = success.allow.map(HeaderValue::from_static);
-    headers.extend(content_type.map(|value| (CONTENT_TYPE, value)));
-    headers.extend(success.location.map(|value| (LOCATION, value)));
-    headers.extend(success.link.map(|value| (LINK, value)));
-    headers.extend(allow.map(|value| (ALLOW, value)));
-    headers.extend(replayed);
-    response
-}
-
-/// How many headers most answers have.
-const HEADERS_USUAL: usize = 6;
-
-fn dress_problem(
-    problem: &Problem,
-    parts: &Parts,
-    request_id: &HeaderValue,
-) -> Response<AnswerBody> {
-    let id = request_id.to_str().unwrap_or_default();
-    let status = problem.reason.status();
-    log_refusal(problem, parts, id);
-    let body = problem.body(parts.uri.path(), id);
-    let mut response = Response::new(AnswerBody::Whole(body.into()));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, PROBLEM);
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        let seconds = HeaderValue::from_static(RETRY_AFTER_SECONDS);
-        headers.insert(RETRY_AFTER, seconds);
-    }
-    if let Reason::MethodNotAllowed(methods) = problem.reason {
-        headers.insert(ALLOW, HeaderValue::from_static(methods));
-    }
-    if problem.closes {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
-}
-
-/// A refusal is the client's business; only what the server itself fails at is worth a warning,
-/// and of that not the overload, which would only add to it.
-fn log_refusal(problem: &Problem, parts: &Parts, request_id: &str) {
-    let code = problem.reason.code();
-    let (method, path) = (&parts.method, parts.uri.path());
-    if problem.reason.is_of_the_server() {
-        tracing::warn!(request_id, code, %method, path, "failed");
-    } else {
-        tracing::debug!(request_id, code, %method, path, "refused");
     }
 }
 

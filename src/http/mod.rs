@@ -22,6 +22,7 @@
 mod body;
 mod connection;
 mod cors;
+mod dress;
 mod durability;
 mod exchange;
 mod handlers;
@@ -36,6 +37,8 @@ mod rfc3339;
 mod route;
 mod server;
 mod shape;
+#[cfg(test)]
+mod sockets;
 mod wire;
 
 use std::fmt;

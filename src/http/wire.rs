@@ -1,9 +1,13 @@
 //! The bytes of one connection, below hyper.
 //!
 //! hyper parses requests and writes answers, and this stands between it and the socket for the few
-//! things that it has no hook for:
+//! things that it has no hook for, or does not do well:
 //!
-//! - it answers a head that it cannot parse by a bare 400, 414 or 431; those leave as problem
+//! - answers to pipelined requests are collected and sent together, once per turn of the connection.
+//!   (hyper's own `pipeline_flush` loses answers in front of a head that cannot be parsed, and buffers
+//!   without bound for a slow reader.) What is collected is bounded, and beyond that a slow reader
+//!   holds up whoever writes;
+//! - hyper answers a head that it cannot parse by a bare 400, 414 or 431; those leave as problem
 //!   documents instead;
 //! - it silently drops a Content-Length beside a Transfer-Encoding (and closes the connection
 //!   afterwards, so nothing can be smuggled); what was really sent is kept to refuse that;
@@ -33,9 +37,22 @@ const BARE_BYTES_MAX: usize = 192;
 /// How much of an unread body is thrown away for a lingering client.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
-/// What is known of the client of one connection, shared by the layers above and below hyper.
-#[derive(Debug, Default)]
+/// How much is collected before it must be sent.
+const COLLECTED_BYTES_MAX: usize = 64 * 1_024;
+
+/// How much room a connection keeps when it has nothing to send.
+const IDLE_BYTES_MAX: usize = 8 * 1_024;
+
+/// The client of one connection, shared by the layers above and below hyper.
+///
+/// A cell is never borrowed across a call to anything outside of this module.
+#[derive(Debug)]
 pub(super) struct Peer {
+    stream: RefCell<TcpStream>,
+    /// What was collected and not sent yet.
+    collected: RefCell<Collected>,
+    /// Whether anything came at all.
+    has_spoken: Cell<bool>,
     /// The last bytes that came, from the head that is being looked at on.
     heard: RefCell<Vec<u8>>,
     awaits_body: Cell<bool>,
@@ -44,6 +61,13 @@ pub(super) struct Peer {
     written: Cell<u64>,
     lingers: Cell<bool>,
     closing: Cell<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Collected {
+    bytes: Vec<u8>,
+    /// How many of them have been sent.
+    sent: usize,
 }
 
 /// What a connection is waiting for from its client.
@@ -70,6 +94,43 @@ impl Drop for AwaitedBody<'_> {
 }
 
 impl Peer {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream: RefCell::new(stream),
+            collected: RefCell::default(),
+            has_spoken: Cell::new(false),
+            heard: RefCell::default(),
+            awaits_body: Cell::new(false),
+            body_is_late: Cell::new(false),
+            awaits_reader: Cell::new(false),
+            written: Cell::new(0),
+            lingers: Cell::new(false),
+            closing: Cell::new(false),
+        }
+    }
+
+    /// Sends what was collected.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut collected = self.collected.borrow_mut();
+        let mut stream = self.stream.borrow_mut();
+        while collected.sent < collected.bytes.len() {
+            let rest = &collected.bytes[collected.sent..];
+            let sent = Pin::new(&mut *stream).poll_write(cx, rest);
+            self.awaits_reader.set(sent.is_pending());
+            let count = ready!(sent)?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            collected.sent += count;
+            self.written.set(self.written.get() + count as u64);
+        }
+        collected.sent = 0;
+        collected.bytes.clear();
+        // A connection that was sent a long list does not keep the room for it.
+        collected.bytes.shrink_to(IDLE_BYTES_MAX);
+        Poll::Ready(Ok(()))
+    }
+
     /// Refuses a request that was sent with two lengths, of which hyper shows one.
     pub(super) fn check_lengths(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let mut heard = self.heard.borrow_mut();
@@ -119,7 +180,17 @@ impl Peer {
         }
     }
 
+    /// Ready once anything came. Looked at whenever the connection is, so nobody needs to be woken.
+    pub(super) async fn has_spoken(&self) {
+        std::future::poll_fn(|_| match self.has_spoken.get() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
     fn hear(&self, bytes: &[u8]) {
+        self.has_spoken.set(true);
         let mut heard = self.heard.borrow_mut();
         let room = HEARD_BYTES_MAX.saturating_sub(heard.len());
         heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -149,54 +220,45 @@ pub(super) type Substitute = Rc<dyn Fn(StatusCode) -> Vec<u8>>;
 
 /// A client's socket, seen by hyper.
 pub(super) struct Wire {
-    stream: TcpStream,
     peer: Rc<Peer>,
     substitute: Substitute,
-    /// What is still to be sent in place of a bare answer.
-    substituted: Option<Vec<u8>>,
     /// How much was thrown away while lingering.
     discarded: usize,
     shut: bool,
 }
 
 impl Wire {
-    pub(super) fn new(stream: TcpStream, peer: Rc<Peer>, substitute: Substitute) -> Self {
+    pub(super) fn new(peer: Rc<Peer>, substitute: Substitute) -> Self {
         Self {
-            stream,
             peer,
             substitute,
-            substituted: None,
             discarded: 0,
             shut: false,
         }
     }
 
-    fn note_write(&self, result: &Poll<io::Result<usize>>) {
-        self.peer.awaits_reader.set(result.is_pending());
-        if let Poll::Ready(Ok(count)) = result {
-            let written = self.peer.written.get() + *count as u64;
-            self.peer.written.set(written);
-        }
-    }
-
-    /// Sends the substitute for a bare answer of `length` bytes, and says that those were sent.
-    fn poll_substitute(
-        &mut self,
+    /// Collects, as soon as there is room.
+    fn poll_collect(
+        &self,
         cx: &mut Context<'_>,
-        status: StatusCode,
-        length: usize,
+        parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let substitute = &self.substitute;
-        let rest = self.substituted.get_or_insert_with(|| substitute(status));
-        while !rest.is_empty() {
-            let sent = Pin::new(&mut self.stream).poll_write(cx, rest);
-            match ready!(sent)? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => rest.drain(..count),
-            };
+        if self.peer.collected.borrow().bytes.len() >= COLLECTED_BYTES_MAX {
+            ready!(self.peer.poll_send(cx))?;
         }
-        self.peer.linger();
-        Poll::Ready(Ok(length))
+        let mut collected = self.peer.collected.borrow_mut();
+        let bytes = &mut collected.bytes;
+        let before = bytes.len();
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
+        let taken = bytes.len() - before;
+        if let Some((start, status)) = bare_answer(&bytes[before..]) {
+            bytes.truncate(before + start);
+            bytes.extend_from_slice(&(self.substitute)(status));
+            self.peer.linger();
+        }
+        Poll::Ready(Ok(taken))
     }
 }
 
@@ -225,12 +287,13 @@ fn bare_answer(bytes: &[u8]) -> Option<(usize, StatusCode)> {
 
 impl AsyncRead for Wire {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        let mut stream = self.peer.stream.borrow_mut();
+        ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
         self.peer.hear(&buffer.filled()[before..]);
         Poll::Ready(Ok(()))
     }
@@ -238,55 +301,36 @@ impl AsyncRead for Wire {
 
 impl AsyncWrite for Wire {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let result = match bare_answer(bytes) {
-            None => Pin::new(&mut self.stream).poll_write(cx, bytes),
-            Some((0, status)) => self.poll_substitute(cx, status, bytes.len()),
-            // First what stands before it.
-            Some((start, _)) => Pin::new(&mut self.stream).poll_write(cx, &bytes[..start]),
-        };
-        self.note_write(&result);
-        result
+        self.poll_collect(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let last = parts.iter().rposition(|part| !part.is_empty());
-        let bare = last.and_then(|last| Some((last, bare_answer(&parts[last])?)));
-        let result = match bare {
-            None => Pin::new(&mut self.stream).poll_write_vectored(cx, parts),
-            Some((last, (start, status))) => {
-                let first = parts[..last].iter().find(|part| !part.is_empty());
-                match first {
-                    Some(first) => Pin::new(&mut self.stream).poll_write(cx, first),
-                    None if start > 0 => {
-                        Pin::new(&mut self.stream).poll_write(cx, &parts[last][..start])
-                    }
-                    None => self.poll_substitute(cx, status, parts[last].len()),
-                }
-            }
-        };
-        self.note_write(&result);
-        result
+        self.poll_collect(cx, parts)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    /// Sending is left to the end of the turn.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.shut {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            ready!(self.peer.poll_send(cx))?;
+            let mut stream = self.peer.stream.borrow_mut();
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            drop(stream);
             self.shut = true;
         }
         if !self.peer.lingers.get() {
@@ -296,7 +340,9 @@ impl AsyncWrite for Wire {
         let mut waste = [0; 4_096];
         while self.discarded < LINGER_BYTES_MAX {
             let mut buffer = ReadBuf::new(&mut waste);
-            let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
+            let mut stream = self.peer.stream.borrow_mut();
+            let read = Pin::new(&mut *stream).poll_read(cx, &mut buffer);
+            drop(stream);
             // The client's trouble is its own by now.
             if ready!(read).is_err() || buffer.filled().is_empty() {
                 break;
