@@ -4,4 +4,6 @@ pub mod clock;
 pub mod codec;
 pub mod domain;
 pub mod engine;
+pub mod http;
+pub mod stats;
 mod sync;

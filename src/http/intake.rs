@@ -1,0 +1,95 @@
+//! Taking in the body of a request, within its bounds.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::Poll;
+
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::header::HeaderMap;
+
+use super::head::content_length;
+use super::problem::{Problem, Reason};
+use super::wire::Peer;
+
+/// Reads a body of at most `max` bytes.
+///
+/// One that declares to be longer is refused without being read. How long a body may take is
+/// watched by its connection, which costs nothing as long as the body is there already.
+pub(super) async fn read(
+    mut body: Incoming,
+    headers: &HeaderMap,
+    max: usize,
+    peer: &Peer,
+) -> Result<Bytes, Problem> {
+    let declared = content_length(headers).unwrap_or(0);
+    if declared > max as u64 {
+        return Err(too_large(max));
+    }
+    let _awaited = peer.await_body();
+    let mut whole = Whole::Nothing;
+    while let Some(frame) = next_frame(&mut body, peer).await? {
+        // Trailers say nothing that is wanted here.
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if whole.len() + data.len() > max {
+            return Err(too_large(max));
+        }
+        whole.append(data);
+    }
+    peer.body_arrived();
+    Ok(whole.into_bytes())
+}
+
+/// A body as far as it has arrived. Most arrive in one piece, which is not copied.
+enum Whole {
+    Nothing,
+    Piece(Bytes),
+    Pieces(Vec<u8>),
+}
+
+impl Whole {
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Piece(piece) => piece.len(),
+            Self::Pieces(pieces) => pieces.len(),
+        }
+    }
+
+    fn append(&mut self, data: Bytes) {
+        match self {
+            Self::Nothing => *self = Self::Piece(data),
+            Self::Piece(piece) => *self = Self::Pieces([&piece[..], &data[..]].concat()),
+            Self::Pieces(pieces) => pieces.extend_from_slice(&data),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Nothing => Bytes::new(),
+            Self::Piece(piece) => piece,
+            Self::Pieces(pieces) => pieces.into(),
+        }
+    }
+}
+
+async fn next_frame(body: &mut Incoming, peer: &Peer) -> Result<Option<Frame<Bytes>>, Problem> {
+    poll_fn(|cx| match Pin::new(&mut *body).poll_frame(cx) {
+        Poll::Ready(None) => Poll::Ready(Ok(None)),
+        Poll::Ready(Some(Ok(frame))) => Poll::Ready(Ok(Some(frame))),
+        Poll::Ready(Some(Err(_))) => Poll::Ready(Err(Reason::MalformedRequest
+            .because("The body ended early or is not framed as declared.")
+            .closing())),
+        Poll::Pending if peer.body_is_late() => {
+            Poll::Ready(Err(Problem::from(Reason::RequestTimeout).closing()))
+        }
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+fn too_large(max: usize) -> Problem {
+    let detail = format!("A body may have {max} bytes.");
+    Reason::BodyTooLarge.because(detail).closing()
+}

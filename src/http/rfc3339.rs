@@ -1,0 +1,201 @@
+//! Times as clients see them: RFC 3339.
+//!
+//! The server's own times are written in UTC with `Z` and milliseconds. The times that clients
+//! send (an event's date) are checked for their form and kept as they are.
+
+use crate::domain::Timestamp;
+
+/// The longest date accepted: nine decimals of a second and a numeric offset.
+const DATE_BYTES_MAX: usize = "2025-01-01T00:00:00.123456789+00:00".len();
+/// The last instant that four digits of a year can show.
+const LAST_SHOWN: u64 = 253_402_300_799_999;
+const MILLIS_PER_DAY: u64 = 86_400_000;
+
+/// A time as text: `2025-01-01T12:34:56.789Z`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written([u8; 24]);
+
+impl Written {
+    /// Writes `time`; one past the year 9999 is shown as the last instant of that year.
+    pub(super) fn new(time: Timestamp) -> Self {
+        let millis = time.millis().min(LAST_SHOWN);
+        let (year, month, day) = civil(millis / MILLIS_PER_DAY);
+        let of_day = millis % MILLIS_PER_DAY;
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        put(&mut text[0..4], year);
+        put(&mut text[5..7], month);
+        put(&mut text[8..10], day);
+        put(&mut text[11..13], of_day / 3_600_000);
+        put(&mut text[14..16], of_day / 60_000 % 60);
+        put(&mut text[17..19], of_day / 1_000 % 60);
+        put(&mut text[20..23], of_day % 1_000);
+        Self(text)
+    }
+
+    /// The 24 ASCII characters.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Fills `field` with the decimal digits of `number`.
+fn put(field: &mut [u8], mut number: u64) {
+    for digit in field.iter_mut().rev() {
+        // A remainder of ten always fits.
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+}
+
+/// Year, month and day of the day that is `days` after 1970-01-01, in the Gregorian calendar.
+///
+/// Counts in years that begin on 1 March, so that the leap day is the last day of a year, and in
+/// eras of 400 years, which all have the same number of days (Howard Hinnant, "chrono-compatible
+/// low-level date algorithms").
+fn civil(days: u64) -> (u64, u64, u64) {
+    const DAYS_PER_ERA: u64 = 146_097;
+    const DAYS_FROM_YEAR_0_TO_1970: u64 = 719_468;
+    let days = days + DAYS_FROM_YEAR_0_TO_1970;
+    let era = days / DAYS_PER_ERA;
+    let day_of_era = days % DAYS_PER_ERA;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    (year, month, day)
+}
+
+/// Checks that `text` is an RFC 3339 date and time with an offset; says what is wrong otherwise.
+pub(super) fn check(text: &str) -> Result<(), &'static str> {
+    const FORM: &str = "must be an RFC 3339 date and time, such as 2025-06-01T20:00:00Z";
+    if text.len() > DATE_BYTES_MAX {
+        return Err(FORM);
+    }
+    let Some((local, rest)) = text
+        .as_bytes()
+        .split_at_checked("2025-06-01T20:00:00".len())
+    else {
+        return Err(FORM);
+    };
+    if !fits(local, b"dddd-dd-ddTdd:dd:dd") {
+        return Err(FORM);
+    }
+    let fraction = match rest {
+        [b'.', digits @ ..] => 1 + digits.iter().take_while(|b| b.is_ascii_digit()).count(),
+        _ => 0,
+    };
+    let offset = match rest.split_at(fraction) {
+        // One byte is a point without digits.
+        (fraction, offset) if fraction.len() != 1 => offset,
+        _ => return Err(FORM),
+    };
+    match offset {
+        [] => return Err("must have an offset from UTC, such as Z or +02:00"),
+        [b'Z' | b'z'] => {}
+        [b'+' | b'-', clock @ ..] if fits(clock, b"dd:dd") && is_time_of_day(clock) => {}
+        _ => return Err(FORM),
+    }
+    match text.parse::<jiff::Timestamp>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err("must be a date and time that exists"),
+    }
+}
+
+/// Whether `text` follows `form`, where `d` stands for a digit and `T` for itself in either case.
+fn fits(text: &[u8], form: &[u8]) -> bool {
+    text.len() == form.len()
+        && text.iter().zip(form).all(|(byte, form)| match form {
+            b'd' => byte.is_ascii_digit(),
+            b'T' => byte.eq_ignore_ascii_case(&b'T'),
+            mark => byte == mark,
+        })
+}
+
+/// Whether `dd:dd` lies between 00:00 and 23:59.
+fn is_time_of_day(clock: &[u8]) -> bool {
+    clock[..2] <= b"23"[..] && clock[3..] <= b"59"[..]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn written(millis: u64) -> String {
+        let text = Written::new(Timestamp::from_millis(millis));
+        String::from_utf8(text.as_bytes().to_vec()).unwrap()
+    }
+
+    fn by_jiff(millis: u64) -> String {
+        let time = jiff::Timestamp::from_millisecond(i64::try_from(millis).unwrap()).unwrap();
+        format!("{time:.3}")
+    }
+
+    #[test]
+    fn every_day_of_eight_thousand_years_agrees_with_jiff() {
+        let last_day = (LAST_SHOWN - 2 * MILLIS_PER_DAY) / MILLIS_PER_DAY;
+        for day in 0..last_day {
+            let millis = day * MILLIS_PER_DAY;
+            if day % 7 == 0 || day < 20_000 {
+                assert_eq!(written(millis), by_jiff(millis));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_instant_agrees_with_jiff(millis in 0..LAST_SHOWN - 2 * MILLIS_PER_DAY) {
+            prop_assert_eq!(written(millis), by_jiff(millis));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_the_range() {
+        assert_eq!(written(0), "1970-01-01T00:00:00.000Z");
+        assert_eq!(written(LAST_SHOWN), "9999-12-31T23:59:59.999Z");
+        assert_eq!(written(u64::MAX), "9999-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn dates_are_checked_for_form_existence_and_offset() {
+        for good in [
+            "2025-06-01T20:00:00Z",
+            "2025-06-01t20:00:00z",
+            "2025-06-01T20:00:00.5+02:00",
+            "2025-06-01T20:00:00.123456789-11:30",
+            "2024-02-29T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2016-12-31T23:59:60Z",
+            "2025-06-01T20:00:00-00:00",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "2025-06-01",
+            "2025-06-01T20:00Z",
+            "2025-06-01 20:00:00Z",
+            "2025-06-01T20:00:00",
+            "2025-06-01T20:00:00.Z",
+            "2025-06-01T20:00:00.1234567890Z",
+            "2025-02-30T20:00:00Z",
+            "2025-06-01T24:00:00Z",
+            "2025-06-01T20:00:00+24:00",
+            "2025-06-01T20:00:00+0200",
+            "2025-06-01T20:00:00Z[UTC]",
+            "+2025-06-01T20:00:00Z",
+            "2025-06-01T20:00:00Zé",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+        assert!(check("2025-06-01T20:00:00").unwrap_err().contains("offset"));
+    }
+}

@@ -1,0 +1,403 @@
+//! The bytes of one connection, below hyper.
+//!
+//! hyper parses requests and writes answers, and this stands between it and the socket for the few
+//! things that it has no hook for, or does not do well:
+//!
+//! - answers to pipelined requests are collected and sent together, once per turn of the connection.
+//!   (hyper's own `pipeline_flush` loses answers in front of a head that cannot be parsed, and buffers
+//!   without bound for a slow reader.) What is collected is bounded, and beyond that a slow reader
+//!   holds up whoever writes;
+//! - hyper answers a head that it cannot parse by a bare 400, 414 or 431; those leave as problem
+//!   documents instead;
+//! - it silently drops a Content-Length beside a Transfer-Encoding (and closes the connection
+//!   afterwards, so nothing can be smuggled); what was really sent is kept to refuse that;
+//! - it closes a connection at once, even where the client is still sending a body that nobody
+//!   reads, which would reset the connection and take the answer with it; such a connection lingers
+//!   until the client has read it;
+//! - it times neither a body nor a slow reader; what is awaited is noted for the watchdog.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use hyper::StatusCode;
+use hyper::header::{HeaderMap, TRANSFER_ENCODING};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use super::head;
+use super::problem::Problem;
+
+/// How much is kept of what a client sent last: no less than the longest head.
+const HEARD_BYTES_MAX: usize = 16 * 1_024;
+/// The longest bare answer of hyper's.
+const BARE_BYTES_MAX: usize = 192;
+/// How much of an unread body is thrown away for a lingering client.
+const LINGER_BYTES_MAX: usize = 1024 * 1024;
+
+/// How much is collected before it must be sent.
+const COLLECTED_BYTES_MAX: usize = 64 * 1_024;
+
+/// How much room a connection keeps when it has nothing to send.
+const IDLE_BYTES_MAX: usize = 8 * 1_024;
+
+/// The client of one connection, shared by the layers above and below hyper.
+///
+/// A cell is never borrowed across a call to anything outside of this module.
+#[derive(Debug)]
+pub(super) struct Peer {
+    stream: RefCell<TcpStream>,
+    /// What was collected and not sent yet.
+    collected: RefCell<Collected>,
+    /// Whether anything came at all.
+    has_spoken: Cell<bool>,
+    /// The last bytes that came, from the head that is being looked at on.
+    heard: RefCell<Vec<u8>>,
+    awaits_body: Cell<bool>,
+    body_is_late: Cell<bool>,
+    awaits_reader: Cell<bool>,
+    written: Cell<u64>,
+    lingers: Cell<bool>,
+    closing: Cell<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Collected {
+    bytes: Vec<u8>,
+    /// How many of them have been sent.
+    sent: usize,
+}
+
+/// What a connection is waiting for from its client.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Awaited {
+    /// Nothing that the watchdog times.
+    Nothing,
+    /// The rest of a body.
+    Body,
+    /// Room for more of an answer; so many bytes were taken so far.
+    Reader(u64),
+    /// The end of what it still sends.
+    End,
+}
+
+/// Notes that a body is awaited, until dropped.
+#[derive(Debug)]
+pub(super) struct AwaitedBody<'p>(&'p Peer);
+
+impl Drop for AwaitedBody<'_> {
+    fn drop(&mut self) {
+        self.0.awaits_body.set(false);
+    }
+}
+
+impl Peer {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream: RefCell::new(stream),
+            collected: RefCell::default(),
+            has_spoken: Cell::new(false),
+            heard: RefCell::default(),
+            awaits_body: Cell::new(false),
+            body_is_late: Cell::new(false),
+            awaits_reader: Cell::new(false),
+            written: Cell::new(0),
+            lingers: Cell::new(false),
+            closing: Cell::new(false),
+        }
+    }
+
+    /// Sends what was collected.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut collected = self.collected.borrow_mut();
+        let mut stream = self.stream.borrow_mut();
+        while collected.sent < collected.bytes.len() {
+            let rest = &collected.bytes[collected.sent..];
+            let sent = Pin::new(&mut *stream).poll_write(cx, rest);
+            self.awaits_reader.set(sent.is_pending());
+            let count = ready!(sent)?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            collected.sent += count;
+            self.written.set(self.written.get() + count as u64);
+        }
+        collected.sent = 0;
+        collected.bytes.clear();
+        // A connection that was sent a long list does not keep the room for it.
+        collected.bytes.shrink_to(IDLE_BYTES_MAX);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Refuses a request that was sent with two lengths, of which hyper shows one.
+    pub(super) fn check_lengths(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let mut heard = self.heard.borrow_mut();
+        let both = headers.contains_key(TRANSFER_ENCODING) && has_both_lengths(&heard);
+        heard.clear();
+        if both {
+            return Err(head::both_lengths());
+        }
+        Ok(())
+    }
+
+    pub(super) fn await_body(&self) -> AwaitedBody<'_> {
+        self.awaits_body.set(true);
+        AwaitedBody(self)
+    }
+
+    /// The whole body is there: what comes now is another head.
+    pub(super) fn body_arrived(&self) {
+        self.heard.borrow_mut().clear();
+    }
+
+    /// Whether the time for the body is over.
+    pub(super) fn body_is_late(&self) -> bool {
+        self.body_is_late.get()
+    }
+
+    /// The watchdog's word that it is.
+    pub(super) fn give_up_body(&self) {
+        self.body_is_late.set(true);
+    }
+
+    /// When the connection is closed, let the client finish first.
+    pub(super) fn linger(&self) {
+        self.lingers.set(true);
+    }
+
+    /// What the connection is waiting for.
+    pub(super) fn awaited(&self) -> Awaited {
+        if self.closing.get() {
+            Awaited::End
+        } else if self.awaits_body.get() && !self.body_is_late.get() {
+            Awaited::Body
+        } else if self.awaits_reader.get() {
+            Awaited::Reader(self.written.get())
+        } else {
+            Awaited::Nothing
+        }
+    }
+
+    /// Ready once anything came. Looked at whenever the connection is, so nobody needs to be woken.
+    pub(super) async fn has_spoken(&self) {
+        std::future::poll_fn(|_| match self.has_spoken.get() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        })
+        .await;
+    }
+
+    fn hear(&self, bytes: &[u8]) {
+        self.has_spoken.set(true);
+        let mut heard = self.heard.borrow_mut();
+        let room = HEARD_BYTES_MAX.saturating_sub(heard.len());
+        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// Whether one head among `bytes` has both headers that say how long its body is.
+fn has_both_lengths(bytes: &[u8]) -> bool {
+    let mut length = false;
+    let mut coding = false;
+    for line in bytes.split(|byte| *byte == b'\n') {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        if line == b"\r" || line.is_empty() {
+            (length, coding) = (false, false);
+        }
+        length |= name.eq_ignore_ascii_case(b"content-length");
+        coding |= name.eq_ignore_ascii_case(b"transfer-encoding");
+        if length && coding {
+            return true;
+        }
+    }
+    false
+}
+
+/// What stands in for one of hyper's bare answers, as bytes to be sent.
+pub(super) type Substitute = Rc<dyn Fn(StatusCode) -> Vec<u8>>;
+
+/// A client's socket, seen by hyper.
+pub(super) struct Wire {
+    peer: Rc<Peer>,
+    substitute: Substitute,
+    /// How much was thrown away while lingering.
+    discarded: usize,
+    shut: bool,
+}
+
+impl Wire {
+    pub(super) fn new(peer: Rc<Peer>, substitute: Substitute) -> Self {
+        Self {
+            peer,
+            substitute,
+            discarded: 0,
+            shut: false,
+        }
+    }
+
+    /// Collects, as soon as there is room.
+    fn poll_collect(
+        &self,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.peer.collected.borrow().bytes.len() >= COLLECTED_BYTES_MAX {
+            ready!(self.peer.poll_send(cx))?;
+        }
+        let mut collected = self.peer.collected.borrow_mut();
+        let bytes = &mut collected.bytes;
+        let before = bytes.len();
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
+        let taken = bytes.len() - before;
+        if let Some((start, status)) = bare_answer(&bytes[before..]) {
+            bytes.truncate(before + start);
+            bytes.extend_from_slice(&(self.substitute)(status));
+            self.peer.linger();
+        }
+        Poll::Ready(Ok(taken))
+    }
+}
+
+/// Where in `bytes` a bare answer of hyper's begins, if they end with one.
+///
+/// Every answer of ours carries a request identifier, and no body of ours ends with an empty line,
+/// so nothing else is ever taken for one.
+fn bare_answer(bytes: &[u8]) -> Option<(usize, StatusCode)> {
+    const START: &[u8] = b"HTTP/1.";
+    if !bytes.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let from = bytes.len().saturating_sub(BARE_BYTES_MAX);
+    let window = &bytes[from..];
+    let start = window
+        .windows(START.len())
+        .rposition(|part| part == START)?;
+    let head = &window[start..];
+    let ours = b"x-request-id:";
+    if head.windows(ours.len()).any(|part| part == ours) {
+        return None;
+    }
+    let status = StatusCode::from_bytes(head.get(9..12)?).ok()?;
+    status.is_client_error().then_some((from + start, status))
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let mut stream = self.peer.stream.borrow_mut();
+        ready!(Pin::new(&mut *stream).poll_read(cx, buffer))?;
+        self.peer.hear(&buffer.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_collect(cx, &[io::IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_collect(cx, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// Sending is left to the end of the turn.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            ready!(self.peer.poll_send(cx))?;
+            let mut stream = self.peer.stream.borrow_mut();
+            ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
+            drop(stream);
+            self.shut = true;
+        }
+        if !self.peer.lingers.get() {
+            return Poll::Ready(Ok(()));
+        }
+        self.peer.closing.set(true);
+        let mut waste = [0; 4_096];
+        while self.discarded < LINGER_BYTES_MAX {
+            let mut buffer = ReadBuf::new(&mut waste);
+            let mut stream = self.peer.stream.borrow_mut();
+            let read = Pin::new(&mut *stream).poll_read(cx, &mut buffer);
+            drop(stream);
+            // The client's trouble is its own by now.
+            if ready!(read).is_err() || buffer.filled().is_empty() {
+                break;
+            }
+            self.discarded += buffer.filled().len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BARE: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\
+        date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
+
+    #[test]
+    fn a_bare_answer_is_recognised_wherever_a_write_begins() {
+        assert_eq!(bare_answer(BARE), Some((0, StatusCode::BAD_REQUEST)));
+        let before = b"HTTP/1.1 200 OK\r\nx-request-id: 1\r\ncontent-length: 2\r\n\r\n{}";
+        let both = [&before[..], BARE].concat();
+        assert_eq!(
+            bare_answer(&both),
+            Some((before.len(), StatusCode::BAD_REQUEST))
+        );
+    }
+
+    #[test]
+    fn answers_of_ours_are_left_alone() {
+        for ours in [
+            &b"HTTP/1.1 404 Not Found\r\nx-request-id: 1\r\ncontent-length: 0\r\n\r\n"[..],
+            b"HTTP/1.1 200 OK\r\nx-request-id: 1\r\ncontent-length: 2\r\n\r\n{}",
+            b"{\"a\":\"HTTP/1.1 400 \\r\\n\\r\\n\"}",
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"0\r\n\r\n",
+            b"",
+        ] {
+            assert_eq!(bare_answer(ours), None);
+        }
+    }
+
+    #[test]
+    fn two_lengths_are_found_in_one_head_only() {
+        let heads = |text: &str| has_both_lengths(text.as_bytes());
+        assert!(heads(
+            "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ));
+        assert!(heads(
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nCONTENT-LENGTH: 4\r\n\r\n"
+        ));
+        assert!(!heads(
+            "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}\
+             POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        ));
+        assert!(!heads("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"));
+    }
+}
