@@ -1,5 +1,6 @@
 //! booking-manager
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod engine;
 mod sync;
