@@ -155,9 +155,9 @@ fn resolve(
 /// The variables in the file, of which the first of each name counts; none if there is no file.
 fn read_dotenv(path: &Path) -> Result<HashMap<String, String>, Fault> {
     let text = match std::fs::read(path) {
-        Ok(bytes) => {
-            String::from_utf8(bytes).or_else(|_| Err(Fault::file(path, "is not UTF-8")))?
-        }
+        Ok(bytes) => String::from_utf8(bytes)
+            .ok()
+            .ok_or_else(|| Fault::file(path, "is not UTF-8"))?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
         Err(error) => return Err(Fault::file(path, &format!("cannot be read: {error}"))),
     };
@@ -204,7 +204,7 @@ impl Config {
     }
 
     fn variables(&self) -> Vec<(&'static str, String)> {
-        let port_file = self.port_file.as_ref();
+        let port_file = self.port_file.as_deref();
         let mut variables = vec![
             ("SERVER_HOST", self.host.to_string()),
             ("SERVER_PORT", self.port.to_string()),
@@ -240,7 +240,7 @@ impl Config {
     }
 }
 
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 

@@ -58,7 +58,8 @@ pub(super) fn address(text: &str) -> Result<IpAddr, String> {
     unbracketed
         .unwrap_or(text)
         .parse()
-        .or_else(|_| Err(allowed.to_owned()))
+        .ok()
+        .ok_or_else(|| allowed.to_owned())
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
@@ -70,7 +71,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
 
 pub(super) fn durability(text: &str) -> Result<Durability, String> {
     let allowed = "must be commit, interval:<milliseconds> (1 to 60000) or os";
-    text.parse().or_else(|_| Err(allowed.to_owned()))
+    text.parse().ok().ok_or_else(|| allowed.to_owned())
 }
 
 /// The one of `all` that `text` names, in any case.

@@ -232,7 +232,7 @@ fn decoded(text: &str) -> Result<String, String> {
         bytes.push(byte.ok_or_else(fault)?);
         rest = after;
     }
-    String::from_utf8(bytes).or_else(|_| Err(fault()))
+    String::from_utf8(bytes).ok().ok_or_else(fault)
 }
 
 impl fmt::Display for Postgres {
