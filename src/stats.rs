@@ -1,91 +1,306 @@
-//! Figures of the running server (stand-in with the agreed face).
+//! What the server has done and how long it took: counters, latencies, and their three forms (the
+//! statistics document, the Prometheus text, the log line).
+//!
+//! **Invariant:** recording waits for nobody and allocates nothing. Latencies and responses go into a
+//! [`Recorder`]'s own memory (the protocol is in `shard`); the few counters that all threads share
+//! are one locked addition each, on a cache line of their own. Readers add up what they find.
+//!
+//! **Bookings:** every admitted booking request is later counted as succeeded or as failed, once. A
+//! reader loads these two first, with acquire, and then the admitted ones: each end was published
+//! (release) after its admission, so a document never shows more ends than requests, and equal
+//! numbers once none is in flight.
+//!
+//! Why not `hdrhistogram`'s own `sync` module: a refresh there waits until every recorder has come by,
+//! so one idle runtime would stall the reader, and the recorder that comes by allocates.
+//!
+//! Two clocks: uptime comes from the project's [`Clock`]; which second a request ended in comes from
+//! the kernel's coarse monotonic clock, which costs 3 ns instead of 23 and is late by 4 ms at most.
+//!
+//! This module deliberately does not know HTTP: it is told an operation, a time and a status number.
 
-use std::sync::Arc;
+mod document;
+mod figures;
+mod latency;
+mod layout;
+mod line;
+mod memory;
+mod metrics;
+mod shard;
+
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crossbeam::utils::CachePadded;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::clock::Clock;
+use crate::domain::Timestamp;
 use crate::engine::Engine;
 
-/// What latencies are kept apart by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+use figures::{Bookings, Connections, Figures};
+use latency::Latency;
+use shard::{Durations, Second, Shard};
+
+pub use line::log_line;
+
+/// Responses are counted by the first digit of their status, 1 to 5.
+const STATUS_CLASSES: usize = 5;
+
+/// The media type of [`Stats::metrics_text`].
+pub const METRICS_MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What a request was about, as far as latencies are told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Operation {
-    /// `POST /api/bookings`.
+    /// Taking tickets.
     Hold,
-    /// `POST /api/bookings/{id}/confirm`.
+    /// Confirming a booking.
     Confirm,
-    /// `POST /api/bookings/{id}/cancel`.
+    /// Cancelling a booking.
     Cancel,
-    /// A booking or a user's bookings were read.
+    /// Showing a booking, or a user's bookings.
     BookingRead,
-    /// A user was created, changed or deleted.
+    /// Creating, changing or deleting a user.
     UserWrite,
-    /// A user was read.
+    /// Showing a user.
     UserRead,
-    /// An event was created.
+    /// Creating an event.
     EventCreate,
-    /// An event or the events were read.
+    /// Showing or listing events.
     EventRead,
-    /// Tickets were listed.
+    /// Listing an event's tickets.
     TicketList,
-    /// Anything else.
+    /// Anything else, unknown paths included.
     Other,
 }
 
-/// The figures.
-#[derive(Debug, Default)]
-pub struct Stats {
-    admitted: AtomicU64,
-    succeeded: AtomicU64,
-    failed: AtomicU64,
+impl Operation {
+    /// Every operation, in the order in which they are shown.
+    pub const ALL: [Self; 10] = [
+        Self::Hold,
+        Self::Confirm,
+        Self::Cancel,
+        Self::BookingRead,
+        Self::UserWrite,
+        Self::UserRead,
+        Self::EventCreate,
+        Self::EventRead,
+        Self::TicketList,
+        Self::Other,
+    ];
+
+    /// The word for it, in every form of the statistics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hold => "hold",
+            Self::Confirm => "confirm",
+            Self::Cancel => "cancel",
+            Self::BookingRead => "booking_read",
+            Self::UserWrite => "user_write",
+            Self::UserRead => "user_read",
+            Self::EventCreate => "event_create",
+            Self::EventRead => "event_read",
+            Self::TicketList => "ticket_list",
+            Self::Other => "other",
+        }
+    }
+
+    /// Its place in [`Operation::ALL`].
+    const fn place(self) -> usize {
+        self as usize
+    }
 }
 
-/// One thread's way to record latencies.
+/// What the server has done since it was started.
 #[derive(Debug)]
-pub struct Recorder(std::marker::PhantomData<std::cell::Cell<()>>);
+pub struct Stats {
+    clock: Clock,
+    started: Timestamp,
+    admitted: CachePadded<AtomicU64>,
+    succeeded: CachePadded<AtomicU64>,
+    failed: CachePadded<AtomicU64>,
+    opened: CachePadded<AtomicU64>,
+    closed: CachePadded<AtomicU64>,
+    refused: CachePadded<AtomicU64>,
+    /// One per recorder that lives, or lived and left its shard to the next. Locked to add one and to
+    /// read, never to record.
+    shards: Mutex<Vec<Arc<Shard>>>,
+}
+
+/// Records for one thread.
+#[derive(Debug)]
+pub struct Recorder {
+    shard: Arc<Shard>,
+    /// The shard has one writer, so a recorder may move to another thread but not be shared.
+    not_shared: PhantomData<Cell<()>>,
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.shard.release();
+    }
+}
 
 impl Recorder {
-    /// Records one answer.
-    pub fn record(&self, _operation: Operation, _elapsed: Duration, _status: u16) {}
+    /// Counts a request that was answered with `status` after `elapsed`.
+    #[inline]
+    pub fn record(&self, operation: Operation, elapsed: Duration, status: u16) {
+        self.record_at(operation, elapsed, status, this_second());
+    }
+
+    #[inline]
+    fn record_at(&self, operation: Operation, elapsed: Duration, status: u16, now: Second) {
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
+        self.shard.record(operation, nanos, status, now);
+    }
+}
+
+/// The second on the coarse monotonic clock.
+#[inline]
+fn this_second() -> Second {
+    Second(u64::try_from(clock_gettime(ClockId::MonotonicCoarse).tv_sec).unwrap_or(0))
 }
 
 impl Stats {
-    /// All zero.
+    /// Nothing done yet; uptime counts from here.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self::default())
+        Arc::new(Self::with_clock(Clock::system()))
     }
 
-    /// A recorder for the calling thread.
+    fn with_clock(clock: Clock) -> Self {
+        Self {
+            started: clock.now(),
+            clock,
+            admitted: CachePadded::default(),
+            succeeded: CachePadded::default(),
+            failed: CachePadded::default(),
+            opened: CachePadded::default(),
+            closed: CachePadded::default(),
+            refused: CachePadded::default(),
+            shards: Mutex::default(),
+        }
+    }
+
+    /// A recorder for one thread.
     pub fn recorder(&self) -> Recorder {
-        Recorder(std::marker::PhantomData)
+        let mut shards = self.lock_shards();
+        let free = shards.iter().find(|shard| shard.claim()).cloned();
+        let shard = free.unwrap_or_else(|| {
+            let shard = Arc::new(Shard::claimed());
+            shards.push(Arc::clone(&shard));
+            shard
+        });
+        Recorder {
+            shard,
+            not_shared: PhantomData,
+        }
     }
 
-    /// A booking request has a sound shape.
+    /// A push either happened or it did not, so the list is good after a panic as well.
+    fn lock_shards(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Shard>>> {
+        self.shards.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a booking request that reached the engine. One of the two below must follow.
     pub fn booking_admitted(&self) {
         self.admitted.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// An admitted booking request succeeded.
+    /// Counts an admitted booking request that got its tickets.
     pub fn booking_succeeded(&self) {
-        self.succeeded.fetch_add(1, Ordering::Relaxed);
+        // Release, here and below, with the acquire in `bookings`.
+        self.succeeded.fetch_add(1, Ordering::Release);
     }
 
-    /// An admitted booking request failed.
+    /// Counts an admitted booking request that did not get them.
     pub fn booking_failed(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+        self.failed.fetch_add(1, Ordering::Release);
     }
 
-    /// The document of `/api/bookings/stats`.
-    pub fn stats_json(&self, _engine: &Engine) -> serde_json::Value {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        serde_json::json!({
-            "total_requests": load(&self.admitted),
-            "successful_bookings": load(&self.succeeded),
-            "failed_bookings": load(&self.failed),
-        })
+    /// Counts a connection that was accepted.
+    pub fn connection_opened(&self) {
+        self.opened.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The figures in Prometheus's text format.
-    pub fn metrics_text(&self, _engine: &Engine) -> String {
-        String::new()
+    /// Counts the end of a connection that was accepted.
+    pub fn connection_closed(&self) {
+        self.closed.fetch_add(1, Ordering::Release);
+    }
+
+    /// Counts a connection that was turned away since there were too many.
+    pub fn connection_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The document of `GET /api/bookings/stats`.
+    pub fn stats_json(&self, engine: &Engine) -> serde_json::Value {
+        document::render(&Figures::gather(self, engine, this_second()))
+    }
+
+    /// The text of `GET /metrics`, of the type [`METRICS_MEDIA_TYPE`].
+    pub fn metrics_text(&self, engine: &Engine) -> String {
+        metrics::render(Figures::gather(self, engine, this_second()))
+    }
+
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.clock.now().millis_since(self.started))
+    }
+
+    fn bookings(&self) -> Bookings {
+        let succeeded = self.succeeded.load(Ordering::Acquire);
+        let failed = self.failed.load(Ordering::Acquire);
+        Bookings {
+            succeeded,
+            failed,
+            admitted: self.admitted.load(Ordering::Relaxed),
+        }
+    }
+
+    fn connections(&self) -> Connections {
+        let closed = self.closed.load(Ordering::Acquire);
+        let opened = self.opened.load(Ordering::Relaxed);
+        let refused = self.refused.load(Ordering::Relaxed);
+        Connections {
+            open: opened.saturating_sub(closed),
+            opened,
+            refused,
+        }
+    }
+
+    fn responses(&self) -> [u64; STATUS_CLASSES] {
+        let mut responses = [0; STATUS_CLASSES];
+        for shard in self.shards() {
+            shard.add_responses(&mut responses);
+        }
+        responses
+    }
+
+    /// The latency of each operation, in the order of [`Operation::ALL`].
+    fn latencies(&self, now: Second) -> Vec<Latency> {
+        let shards = self.shards();
+        let of = |operation| {
+            let (mut life, mut recent) = (Durations::none(), Durations::none());
+            for shard in &shards {
+                shard.add_life(operation, &mut life);
+                shard.add_last_seconds(operation, now, &mut recent);
+            }
+            Latency {
+                operation,
+                life,
+                recent,
+            }
+        };
+        Operation::ALL.into_iter().map(of).collect()
+    }
+
+    /// The shards there are now; the lock is not held while they are read.
+    fn shards(&self) -> Vec<Arc<Shard>> {
+        self.lock_shards().clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! The document of `GET /api/bookings/stats`.
+//!
+//! The members from `total_requests` to `queue_stats` are the contract that clients rely on; the
+//! others were added. Sizes are bytes, times microseconds where a name does not say otherwise.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::figures::{Figures, LogFigures};
+use super::latency::Summary;
+
+pub(super) fn render(figures: &Figures) -> Value {
+    let Figures {
+        bookings,
+        engine,
+        connections,
+        ..
+    } = figures;
+    json!({
+        "total_requests": bookings.admitted,
+        "successful_bookings": bookings.succeeded,
+        "failed_bookings": bookings.failed,
+        "queue_length": figures.pending(),
+        "uptime_seconds": figures.uptime.as_secs(),
+        "requests_per_second": figures.requests_per_second(),
+        "lock_stats": {
+            "total_locks": engine.active_locks + engine.expired_locks,
+            "active_locks": engine.active_locks,
+            "expired_locks": engine.expired_locks,
+        },
+        "queue_stats": queues(figures),
+        "latency": latencies(figures),
+        "latency_unit": "microseconds",
+        "responses": responses(figures),
+        "connections": {
+            "open": connections.open,
+            "opened": connections.opened,
+            "refused": connections.refused,
+        },
+        "state": {
+            "users": engine.users,
+            "events": engine.events,
+            "tickets": engine.tickets,
+            "bookings": engine.bookings,
+            "idempotency_keys": engine.idempotency_keys,
+        },
+        "wal": wal(&figures.log),
+        "mirror": {"state": "off"},
+        "memory": figures.memory,
+    })
+}
+
+fn queues(figures: &Figures) -> Value {
+    let lengths = &figures.engine.lane_lengths;
+    let capacity = figures.engine.lane_capacity;
+    let queue = |(number, length)| {
+        (
+            format!("queue_{number}"),
+            json!({"length": length, "capacity": capacity}),
+        )
+    };
+    let mut queues: Map<String, Value> = lengths.iter().enumerate().map(queue).collect();
+    queues.insert("total_queues".to_owned(), json!(lengths.len()));
+    queues.insert("total_pending".to_owned(), json!(figures.pending()));
+    Value::Object(queues)
+}
+
+fn latencies(figures: &Figures) -> Value {
+    let of_operation = figures.latencies.iter().map(|latency| {
+        let both = json!({
+            "life": summary(latency.life.summary()),
+            "last_10_seconds": summary(latency.recent.summary()),
+        });
+        (latency.operation.name().to_owned(), both)
+    });
+    Value::Object(of_operation.collect())
+}
+
+fn summary(summary: Summary) -> Value {
+    let Summary {
+        count,
+        p50,
+        p90,
+        p99,
+        p999,
+        max,
+    } = summary;
+    json!({"count": count, "p50": p50, "p90": p90, "p99": p99, "p99.9": p999, "max": max})
+}
+
+fn responses(figures: &Figures) -> Value {
+    let classes = figures.responses.iter().enumerate();
+    Value::Object(
+        classes
+            .map(|(class, count)| (format!("{}xx", class + 1), json!(count)))
+            .collect(),
+    )
+}
+
+fn wal(log: &LogFigures) -> Value {
+    let counters = &log.counters;
+    json!({
+        "durability": log.durability,
+        "epoch": log.epoch,
+        "poisoned": log.poisoned,
+        "reserved_lsn": log.reserved.get(),
+        "published_lsn": log.published.get(),
+        "durable_lsn": log.durable.get(),
+        "unsynced_bytes": log.unsynced_bytes(),
+        "records": counters.records,
+        "bytes": counters.bytes,
+        "void_frames": counters.void_frames,
+        "internal_frames": counters.internal_frames,
+        "syncs": counters.syncs,
+        "synced_bytes": counters.synced_bytes,
+        "sync_time": micros(counters.sync_time),
+        "sync_time_mean": micros(mean(counters.sync_time, counters.syncs)),
+        "sync_time_last": micros(counters.last_sync_time),
+        "sync_time_max": micros(counters.sync_time_max),
+        "group_bytes_last": counters.last_group_bytes,
+        "group_bytes_max": counters.group_bytes_max,
+        "old_holes": counters.old_holes,
+        "segments_made": counters.segments_made,
+        "segments_ahead": counters.segments_ahead,
+        "segments_mapped": counters.segments_mapped,
+        "mapped_bytes": counters.mapped_bytes,
+        "refused_no_room": counters.refused_no_room,
+        "refused_too_far_ahead": counters.refused_too_far_ahead,
+        "disk_full": counters.disk_full,
+    })
+}
+
+fn mean(sum: Duration, count: u64) -> Duration {
+    let nanos = sum.as_nanos().checked_div(u128::from(count)).unwrap_or(0);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

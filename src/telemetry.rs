@@ -1,0 +1,173 @@
+//! Log lines: where they go and how they look.
+//!
+//! Lines go to standard error; standard output carries only what `--help` and `--version` were asked
+//! for. A line is made in the memory of the thread that writes it and leaves in one write under the
+//! lock of standard error, so lines of different threads never mix. A panic is logged like anything
+//! else, with its thread and place, and then ends the process in every build profile: a thread that
+//! died in the middle of something must not leave the others to answer for it.
+//!
+//! Nothing here is on the path of a request: requests are counted (see `stats`), not logged.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::IsTerminal;
+use std::panic::PanicHookInfo;
+
+use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry};
+
+use crate::config::{LogFormat, LogLevel};
+
+/// Sends log lines to standard error from now on, and panics with them.
+///
+/// # Panics
+/// When called twice: the process has one log.
+pub fn init(level: LogLevel, format: LogFormat) {
+    let colours = format == LogFormat::Text && std::io::stderr().is_terminal();
+    let subscriber = subscriber(level, format, colours, std::io::stderr);
+    tracing::subscriber::set_global_default(subscriber).expect("called once, first thing in main");
+    std::panic::set_hook(Box::new(|panic| {
+        log_panic(panic);
+        std::process::abort();
+    }));
+}
+
+fn subscriber<W>(
+    level: LogLevel,
+    format: LogFormat,
+    colours: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(colours);
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Text => Box::new(layer),
+        LogFormat::Json => Box::new(layer.json()),
+    };
+    Box::new(Registry::default().with(layer.with_filter(filter(level))))
+}
+
+fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let place = panic
+        .location()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let message = panic.payload_as_str().unwrap_or("not told");
+    let backtrace = Backtrace::capture();
+    let name = thread.name().unwrap_or("unnamed");
+    if backtrace.status() == BacktraceStatus::Captured {
+        tracing::error!(thread = name, place, panic = message, %backtrace, "panicked");
+    } else {
+        tracing::error!(thread = name, place, panic = message, "panicked");
+    }
+}
+
+/// The lines that `act` logs in this thread, at level `info`.
+#[cfg(test)]
+pub(crate) fn captured(format: LogFormat, act: impl FnOnce()) -> Vec<String> {
+    tests::captured_at(LogLevel::Info, format, act)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    /// Keeps each write apart.
+    #[derive(Clone, Default)]
+    struct Writes(Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    pub(super) fn captured_at(
+        level: LogLevel,
+        format: LogFormat,
+        act: impl FnOnce(),
+    ) -> Vec<String> {
+        let writes = Writes::default();
+        let kept = writes.clone();
+        let subscriber = subscriber(level, format, false, move || kept.clone());
+        tracing::subscriber::with_default(subscriber, act);
+        let writes = writes.0.lock().unwrap();
+        writes
+            .iter()
+            .map(|write| String::from_utf8(write.clone()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn each_line_leaves_in_one_write() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let writes = captured_at(LogLevel::Info, format, || {
+                tracing::info!(number = 7, text = "two words", "happened");
+                tracing::warn!("again");
+            });
+            assert_eq!(writes.len(), 2, "{writes:?}");
+            for write in &writes {
+                assert_eq!(write.matches('\n').count(), 1, "{write:?}");
+                assert!(write.ends_with('\n'));
+            }
+        }
+    }
+
+    #[test]
+    fn json_lines_are_objects_with_the_fields() {
+        let lines = captured_at(LogLevel::Info, LogFormat::Json, || {
+            tracing::info!(number = 7, text = "a \"quoted\"\nthing", "happened");
+        });
+        let line: serde_json::Value = serde_json::from_str(&lines[0]).unwrap();
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(line["fields"]["message"], "happened");
+        assert_eq!(line["fields"]["number"], 7);
+        assert_eq!(line["fields"]["text"], "a \"quoted\"\nthing");
+        assert!(line["timestamp"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn less_urgent_lines_are_left_out() {
+        let all = || {
+            tracing::error!("1");
+            tracing::warn!("2");
+            tracing::info!("3");
+            tracing::debug!("4");
+            tracing::trace!("5");
+        };
+        let levels = [
+            LogLevel::Error,
+            LogLevel::Warn,
+            LogLevel::Info,
+            LogLevel::Debug,
+            LogLevel::Trace,
+        ];
+        for (place, level) in levels.into_iter().enumerate() {
+            assert_eq!(captured_at(level, LogFormat::Text, all).len(), place + 1);
+        }
+    }
+}
