@@ -2,19 +2,19 @@
 //!
 //! One request goes through these steps, each of which may refuse it, in this order:
 //!
-//! 1. transport: the head is unambiguous and within bounds ([`head`]), the path and the method name
-//!    an action ([`route`]), the server is ready, the parameters are acceptable, the body is JSON by
-//!    its type and arrives within its bounds ([`intake`]);
-//! 2. JSON, then validation, all faults at once ([`body`]);
+//! 1. transport: the head is unambiguous and within bounds (`head`), the path and the method name
+//!    an action (`route`), the server is ready, the parameters are acceptable, the body is JSON by
+//!    its type and arrives within its bounds (`intake`);
+//! 2. JSON, then validation, all faults at once (`body`);
 //! 3. the engine: unknown user, unknown event, unknown tickets, idempotency, seats.
 //!
 //! The engine is called synchronously and has decided when it returns. From here on nothing can be
 //! refused any more, but nothing has been told yet either: the answer waits until the log holds
-//! everything that it stands on ([`durability`]), and only then leaves.
+//! everything that it stands on (`durability`), and only then leaves.
 //!
 //! Every thread is a runtime of its own with its own listener on the same port; what belongs to one
 //! thread (its waiters, its latencies) needs no atomics. Refusals become problem documents in one
-//! place ([`problem`]), the only one that knows status codes of refusals.
+//! place (`problem`), the only one that knows status codes of refusals.
 //!
 //! Architecture invariant: this module knows the engine's public face, the domain and the
 //! statistics; nothing knows this module but `main`.
