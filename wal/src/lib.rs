@@ -19,27 +19,30 @@
 //! 13. `ahead` and `segment`: how room is made before it is needed.
 //! 14. `log` and `options`: the handle that joins them. `models`: the protocol, model-checked.
 
-#![cfg_attr(booking_loom, allow(dead_code, reason = "the models run a part of the crate"))]
+#![cfg_attr(
+    booking_loom,
+    allow(dead_code, reason = "the models run a part of the crate")
+)]
 
+#[cfg(not(booking_loom))]
+mod ahead;
+mod append;
+mod bell;
 pub mod chain;
 pub mod damage;
 pub mod directory;
 pub mod frame;
 pub mod header;
-pub mod lsn;
-pub mod reader;
-pub mod recovery;
-#[cfg(not(booking_loom))]
-mod ahead;
-mod append;
-mod bell;
 #[cfg(not(booking_loom))]
 mod log;
+pub mod lsn;
 mod marks;
 #[cfg(all(test, booking_loom))]
 mod models;
 mod options;
 mod poison;
+pub mod reader;
+pub mod recovery;
 mod ring;
 mod scan;
 #[cfg(not(booking_loom))]
