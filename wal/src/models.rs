@@ -13,14 +13,16 @@
 //! |---|---|
 //! | `commit_word` stores Relaxed | `committed_frames_are_seen_whole` (race on the body) |
 //! | `scan` loads Relaxed | `committed_frames_are_seen_whole` (race on the body) |
-//! | `walk` publishes by a plain maximum of what it read last, reserved frames included | `committed_frames_are_seen_whole` |
+//! | `scan` takes reserved frames for committed | `committed_frames_are_seen_whole` (race on the body) |
 //! | `raise_limit` before `map` | `claims_wait_for_the_limit` (race on the zeros) |
-//! | `raise_limit` stores Relaxed | `claims_wait_for_the_limit` (race on the zeros) |
+//! | `raise_limit` stores, or `limit` loads, Relaxed | `claims_wait_for_the_limit` (race on the zeros) |
 //! | a claimer across the end does not write the padding | `claimers_roll_over_together` (the walk never arrives) |
 //! | `claim` stores instead of swapping | `claimers_roll_over_together` (one range, two owners) |
-//! | `Bell::arm` without its fence | `no_wake_up_is_lost` (deadlock) |
-//! | `Bell::ring` without its fence | `no_wake_up_is_lost` (deadlock) |
-//! | `publish` without the second walk | `whoever_fills_a_hole_wakes_the_rest` (deadlock) |
+//! | `claim` swaps Relaxed | `a_slot_that_turned_shows_nothing_old` (an old frame is published) |
+//! | `close` loads and stores | `closing_sees_every_claim` |
+//! | `Bell::arm` or `Bell::ring` without its fence | `no_wake_up_is_lost` (deadlock) |
+//! | the sleeper looks for work before it arms | `no_wake_up_is_lost` (deadlock) |
+//! | `publish` without its fence, or without the second walk | `whoever_fills_a_hole_wakes_the_rest` (deadlock) |
 //! | `after_fill` without its fence | `whoever_fills_a_hole_wakes_the_rest` (deadlock) |
 
 use std::sync::{Arc, OnceLock};
@@ -53,7 +55,8 @@ const _: () = assert!(INTERNAL_BYTES > 0);
 
 fn model(run: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    // LOOM_MAX_PREEMPTIONS overrides.
+    builder.preemption_bound = builder.preemption_bound.or(Some(3));
     builder.check(run);
 }
 
@@ -70,6 +73,12 @@ fn append(on_publish: bool) -> Append {
 /// Walks and checks that every frame below the mark is whole: its own address stands in it.
 fn walk_and_check(append: &Append) -> u64 {
     walk_and_check_from(append, FRAME)
+}
+
+/// A thread of its own for the walk: loom leaves out interleavings of the main thread's.
+fn walker(append: &Arc<Append>, from: u64) -> thread::JoinHandle<u64> {
+    let append = Arc::clone(append);
+    thread::spawn(move || walk_and_check_from(&append, from))
 }
 
 fn walk_and_check_from(append: &Append, from: u64) -> u64 {
@@ -100,6 +109,7 @@ fn walk_and_check_from(append: &Append, from: u64) -> u64 {
 fn committed_frames_are_seen_whole() {
     model(|| {
         let append = Arc::new(append(false));
+        let walker = walker(&append, FRAME);
         let winner = thread::spawn({
             let append = Arc::clone(&append);
             move || append.reserve(RECORD, b"", 0).expect("room").commit().get()
@@ -108,7 +118,7 @@ fn committed_frames_are_seen_whole() {
             let append = Arc::clone(&append);
             move || append.reserve(RECORD, b"", 0).expect("room").void()
         });
-        let published = walk_and_check(&append);
+        let published = walker.join().expect("no panic");
         append.marks.advance_durable(published);
         assert!(append.marks.durable() <= append.marks.published());
         assert!(append.marks.published() <= append.marks.reserved());
@@ -139,6 +149,7 @@ fn claimers_roll_over_together() {
         append.marks.raise_limit(2 * GEOMETRY.segment_bytes);
         append.reserve(RECORD, b"", 0).expect("room").commit();
         append.reserve(RECORD, b"", 0).expect("room").commit();
+        let walker = walker(&append, FRAME);
         let threads = [b"first".as_slice(), b""].map(|payload| {
             let append = Arc::clone(&append);
             thread::spawn(move || {
@@ -148,7 +159,7 @@ fn claimers_roll_over_together() {
                 range
             })
         });
-        walk_and_check(&append);
+        walker.join().expect("no panic");
         let [first, second] = threads.map(|thread| thread.join().expect("no panic"));
         assert!(
             first.1 <= second.0 || second.1 <= first.0,
@@ -166,6 +177,7 @@ fn claims_wait_for_the_limit() {
         for _ in 0..3 {
             append.reserve(RECORD, b"", 0).expect("room").commit();
         }
+        let walker = walker(&append, FRAME);
         let preparer = thread::spawn({
             let append = Arc::clone(&append);
             move || {
@@ -182,7 +194,7 @@ fn claims_wait_for_the_limit() {
                 Err(refused) => assert_eq!(refused, Refused::NoRoom),
             }
         });
-        walk_and_check(&append);
+        walker.join().expect("no panic");
         preparer.join().expect("no panic");
         appender.join().expect("no panic");
         assert_eq!(walk_and_check(&append), append.marks.reserved());
@@ -204,6 +216,7 @@ fn a_slot_that_turned_shows_nothing_old() {
         }
         let full = walk_and_check(&append);
         append.marks.advance_durable(full);
+        let walker = walker(&append, full);
         let preparer = thread::spawn({
             let append = Arc::clone(&append);
             move || {
@@ -221,7 +234,7 @@ fn a_slot_that_turned_shows_nothing_old() {
                     .is_ok()
             }
         });
-        walk_and_check_from(&append, full);
+        walker.join().expect("no panic");
         preparer.join().expect("no panic");
         appender.join().expect("no panic");
         assert_eq!(walk_and_check_from(&append, full), append.marks.reserved());

@@ -191,3 +191,81 @@ fn a_payload_made_to_look_like_a_frame_is_no_evidence() {
         assert_eq!(recovered(dir.path()).is_err(), knows_salt);
     }
 }
+
+/// Every frame of the closed or claimed part of a log, in order.
+fn frames_of(writer: &Writer, end: Lsn) -> Vec<(Lsn, Lsn)> {
+    let mut frames = Vec::new();
+    let mut at = SIZE.frame_start(Lsn::ZERO);
+    while at < end {
+        let offset = usize::try_from(SIZE.offset_of(at)).unwrap();
+        let bytes = &writer.segment(at).bytes[offset..];
+        let view = wal::frame::check(bytes, at, writer.expected(at)).unwrap();
+        frames.push((at, view.header.end()));
+        at = view.header.end();
+        if SIZE.offset_of(at) == 0 {
+            at = SIZE.frame_start(at);
+        }
+    }
+    frames
+}
+
+/// Random logs, each with one bit flipped or one page lost below the durable position.
+#[test]
+fn rot_anywhere_below_the_durable_position_is_refused_at_the_first_frame_it_touches() {
+    let mut dice = support::disk::Dice(2024);
+    let (mut flips, mut lost, mut headers) = (0, 0, 0);
+    for _ in 0..300 {
+        let mut writer = Writer::new();
+        for _ in 0..1 + dice.below(30) {
+            let longest = if dice.one_in(3) { 60_000 } else { 700 };
+            let payload: Vec<u8> = vec![0xd7; dice.below(longest)];
+            writer.append(&payload);
+            if dice.one_in(4) {
+                writer.pad_page();
+            }
+        }
+        writer.pad_page(); // so that a lost page does not take the claim with it
+        writer.sync();
+        let durable = writer.durable;
+        writer.append(b"claims everything before it");
+        let frames = frames_of(&writer, durable);
+        let dir = directory();
+        writer.save(dir.path());
+        recovered(dir.path()).unwrap();
+
+        // A bit anywhere below, or a page whose loss changes something.
+        let flip = dice.one_in(2);
+        let at = Lsn::new(dice.next() % durable.get());
+        let base = SIZE.base_of(at);
+        let bytes = &mut writer.segments.get_mut(&base.get()).unwrap().bytes;
+        let before = bytes.clone();
+        let offset = usize::try_from(SIZE.offset_of(at)).unwrap();
+        if flip {
+            bytes[offset] ^= 1 << dice.below(8);
+        } else {
+            bytes[offset / 4096 * 4096..][..4096].fill(0);
+        }
+        let Some(first) = (0..before.len()).find(|&at| before[at] != bytes[at]) else {
+            continue;
+        };
+        let first = base.plus(first as u64);
+        writer.save(dir.path());
+        match recovered(dir.path()).map(|(outcome, _)| outcome.report) {
+            Err(RecoveryError::Damaged { damage, .. }) => {
+                let hit = frames.iter().find(|(_, end)| *end > first).unwrap().0;
+                assert_eq!(damage.lsn, hit, "{damage}");
+                if flip { flips += 1 } else { lost += 1 }
+            }
+            Err(RecoveryError::Unreadable(damage)) => {
+                assert!(SIZE.offset_of(first) < 4096, "{damage}");
+                assert_eq!(damage.lsn, base, "{damage}");
+                headers += 1;
+            }
+            other => panic!("{other:?} with byte {first} of {durable} changed"),
+        }
+    }
+    assert!(
+        flips > 50 && lost > 50 && headers > 1,
+        "{flips} {lost} {headers}"
+    );
+}
