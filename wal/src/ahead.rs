@@ -27,10 +27,10 @@ use std::{
 
 use crate::{
     header::SegmentHeader,
-    log::Shared,
     lsn::Lsn,
     poison::Poison,
     segment::{self, LiveSegment, MakeError, Pace},
+    shared::Shared,
     stopwatch::{Stopwatch, wall_clock_ms},
 };
 

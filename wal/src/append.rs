@@ -37,7 +37,6 @@
 
 use std::{
     fmt,
-    io::Write,
     sync::{
         OnceLock,
         atomic::{AtomicU64 as Counter, Ordering as CounterOrdering},
@@ -54,6 +53,7 @@ use crate::{
     },
     lsn::Lsn,
     marks::{Claim, Geometry, Keep, Marks, Refused},
+    reservation::Reservation,
     ring::Ring,
     sync::{AtomicBool, Ordering, fence},
 };
@@ -215,12 +215,7 @@ impl Append {
             FrameHeader::record(lsn, record, payload.len(), self.epoch, self.claim_at(lsn))
                 .expect("the payload's length was checked before anything was claimed");
         let crc = self.write(&header, payload);
-        Ok(Reservation {
-            append: self,
-            header,
-            crc,
-            decided: false,
-        })
+        Ok(Reservation::new(self, header, crc))
     }
 
     /// Claims and commits one of the log's own frames without payload; returns its end.
@@ -335,8 +330,7 @@ impl Append {
         let (crc, fields) = body.split_at(FIELDS_AT - CRC_AT);
         let crc = u32_of(crc);
         self.ring.write(start + FIELDS_AT as u64, fields);
-        self.commit_word(start, length, crc);
-        self.after_fill();
+        self.fill(&header, crc);
     }
 
     /// Writes everything of a frame but its commit word; returns the CRC.
@@ -367,7 +361,7 @@ impl Append {
     /// Rewrites a reservation as a void frame of the same length. The payload stays and means nothing.
     #[cold]
     #[inline(never)]
-    fn write_void(&self, header: &FrameHeader) -> u32 {
+    pub(crate) fn write_void(&self, header: &FrameHeader) -> u32 {
         let mut buffer = [0; LARGE_FRAME_BYTES];
         let frame = &mut buffer[..header.span()];
         let at = header.lsn.get() + FIELDS_AT as u64;
@@ -388,6 +382,13 @@ impl Append {
         self.ring
             .write(start + FIELDS_AT as u64, &frame[FIELDS_AT..]);
         crc
+    }
+
+    /// Makes a written frame part of the log.
+    #[inline]
+    pub(crate) fn fill(&self, header: &FrameHeader, crc: u32) {
+        self.commit_word(header.lsn.get(), header.length, crc);
+        self.after_fill();
     }
 
     #[inline]
@@ -432,73 +433,4 @@ fn u32_of(bytes: &[u8]) -> u32 {
     bytes
         .first_chunk()
         .map_or(0, |chunk| u32::from_le_bytes(*chunk))
-}
-
-/// Room in the log that holds a complete record but for its commit word.
-///
-/// Everything behind it waits for it to become durable, so it should be filled at once. Dropped
-/// before [`decided`](Reservation::decided) it becomes a void frame; after it, the process aborts:
-/// something visible would have no record.
-#[must_use = "dropping a reservation makes it void"]
-#[derive(Debug)]
-pub struct Reservation<'a> {
-    append: &'a Append,
-    header: FrameHeader,
-    crc: u32,
-    decided: bool,
-}
-
-impl Reservation<'_> {
-    /// Where the record stands.
-    #[must_use]
-    pub fn lsn(&self) -> Lsn {
-        self.header.lsn
-    }
-
-    /// Where the record ends: what must become durable (or published) for it.
-    #[must_use]
-    pub fn end(&self) -> Lsn {
-        self.header.end()
-    }
-
-    /// The change that the record describes is visible: from now on only `commit` is right.
-    pub fn decided(&mut self) {
-        self.decided = true;
-    }
-
-    /// Makes the record part of the log; returns its end.
-    #[inline]
-    pub fn commit(self) -> Lsn {
-        let end = self.end();
-        let reservation = std::mem::ManuallyDrop::new(self);
-        reservation.fill();
-        end
-    }
-
-    /// Gives the room up: it becomes a void frame that readers skip.
-    pub fn void(self) {
-        drop(self);
-    }
-
-    #[inline]
-    fn fill(&self) {
-        self.append
-            .commit_word(self.header.lsn.get(), self.header.length, self.crc);
-        self.append.after_fill();
-    }
-}
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        if self.decided {
-            let _ = writeln!(
-                std::io::stderr(),
-                "fatal: the record at {} describes a change that is visible, and was dropped",
-                self.header.lsn
-            );
-            std::process::abort();
-        }
-        self.crc = self.append.write_void(&self.header);
-        self.fill();
-    }
 }

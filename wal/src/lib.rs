@@ -14,10 +14,10 @@
 //! 8. [`reader`]: reads a log without owning it, also that of a running server.
 //! 9. `marks`: the four positions of a log in use, and how room is claimed.
 //! 10. `ring`: the mapped memory behind them; `sigbus`: what is said when it fails.
-//! 11. `append`: from a claim to a committed frame, and the walk that publishes.
+//! 11. `append` and `reservation`: from a claim to a committed frame, and the walk that publishes.
 //! 12. `syncer`, with `bell` and `poison`: how groups become durable, and when that ends.
 //! 13. `ahead` and `segment`: how room is made before it is needed.
-//! 14. `log` and `options`: the handle that joins them. `models`: the protocol, model-checked.
+//! 14. `shared`, `options`, `log`: what joins them, and the handle. `models`: the protocol, model-checked.
 
 #![cfg_attr(
     booking_loom,
@@ -43,10 +43,13 @@ mod options;
 mod poison;
 pub mod reader;
 pub mod recovery;
+mod reservation;
 mod ring;
 mod scan;
 #[cfg(not(booking_loom))]
 mod segment;
+#[cfg(not(booking_loom))]
+mod shared;
 mod sigbus;
 mod stats;
 mod stopwatch;
@@ -65,7 +68,7 @@ pub use lsn::{Lsn, SegmentSize};
 pub use reader::{ReadError, Reader};
 pub use recovery::{RecoveryError, RecoveryReport, TornTail, verify};
 
-pub use append::{Reservation, ReserveError, Urgency};
+pub use append::{ReserveError, Urgency};
 #[cfg(not(booking_loom))]
 pub use log::{Log, OpenError, SealError};
 pub use options::{
@@ -73,4 +76,5 @@ pub use options::{
     UNSYNCED_BYTES_LIMIT,
 };
 pub use poison::Poison;
+pub use reservation::Reservation;
 pub use stats::LogStats;

@@ -7,14 +7,10 @@
 //! in `syncer` and `ahead`, the past in `recovery`. What is here joins them.
 
 use std::{
-    collections::VecDeque,
     error::Error,
     fmt, io,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
     thread::{self, JoinHandle},
 };
 
@@ -23,19 +19,19 @@ use uuid::Uuid;
 
 use crate::{
     ahead::Preparer,
-    append::{Append, INTERNAL_BYTES, Reservation, ReserveError, Urgency},
-    bell::Bell,
+    append::{INTERNAL_BYTES, ReserveError, Urgency},
     directory::{DirectoryError, IoFault, LockedDirectory},
     frame::{FRAME_BYTES_MAX, PAYLOAD_BYTES_MAX, Record, RecordType},
     header::{PAGE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader},
     lsn::Lsn,
-    marks::{Geometry, Keep, LSN_MAX, Marks, Refused},
+    marks::{Keep, LSN_MAX, Refused},
     options::{Durability, OptionError, Options},
-    poison::{Poison, PoisonCell},
+    poison::Poison,
     recovery::{self, RecoveryError, RecoveryReport},
-    ring::Ring,
-    segment::{self, LiveSegment, MakeError, Pace},
-    stats::{Counters, LogStats},
+    reservation::Reservation,
+    segment::{self, MakeError, Pace},
+    shared::{Shared, Stop},
+    stats::LogStats,
     stopwatch::wall_clock_ms,
     syncer::Syncer,
 };
@@ -82,123 +78,6 @@ pub enum SealError {
     Poisoned(Poison),
 }
 
-/// What the background threads are told.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-pub(crate) enum Stop {
-    Run,
-    /// Sync everything and write the clean end.
-    Seal,
-    /// Stop where you are.
-    Quit,
-}
-
-/// What the handle and the threads share.
-pub(crate) struct Shared {
-    pub(crate) append: Append,
-    /// With the log's own segment size, the unsynced bound as the ring allows it, and the reserve as
-    /// it is kept.
-    pub(crate) options: Options,
-    pub(crate) directory: LockedDirectory,
-    pub(crate) syncer_bell: Bell,
-    pub(crate) preparer_bell: Bell,
-    pub(crate) counters: Counters,
-    segments: Mutex<VecDeque<Arc<LiveSegment>>>,
-    slots: u64,
-    poison: PoisonCell,
-    stop: AtomicU8,
-    /// The syncer was told that half of what may be unsynced is; cleared at each sync.
-    pressed: AtomicBool,
-}
-
-impl Shared {
-    /// The mapped segments, by rising base. Held for a moment only; never during a system call that
-    /// may take long.
-    pub(crate) fn lock_segments(&self) -> MutexGuard<'_, VecDeque<Arc<LiveSegment>>> {
-        // No panic can leave the queue half-changed.
-        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn slots(&self) -> u64 {
-        self.slots
-    }
-
-    pub(crate) fn stop(&self) -> Stop {
-        match self.stop.load(Ordering::Acquire) {
-            0 => Stop::Run,
-            1 => Stop::Seal,
-            _ => Stop::Quit,
-        }
-    }
-
-    pub(crate) fn stopping(&self) -> bool {
-        self.stop() != Stop::Run
-    }
-
-    /// Raises the stop state and ends every park.
-    fn set_stop(&self, stop: Stop) {
-        self.stop.fetch_max(stop as u8, Ordering::AcqRel);
-        self.syncer_bell.interrupt();
-        self.preparer_bell.interrupt();
-    }
-
-    pub(crate) fn quit(&self) {
-        self.set_stop(Stop::Quit);
-    }
-
-    /// Stops the log for good. The reason is set before the log is closed, so that whoever finds it
-    /// closed finds the reason as well.
-    pub(crate) fn poison(&self, poison: Poison) {
-        self.poison.set(poison);
-        self.append.marks.close();
-        self.quit();
-        self.append.notify();
-    }
-
-    pub(crate) fn something_unsynced(&self) -> bool {
-        self.unsynced_bytes() > 0
-    }
-
-    /// Half of what may be unsynced is: time to sync, whatever the mode says.
-    pub(crate) fn group_pressing(&self) -> bool {
-        self.unsynced_bytes() >= self.options.unsynced_bytes_max / 2
-    }
-
-    /// Whether the syncer has something to do; an interval that is not over yet does not count.
-    pub(crate) fn group_due(&self) -> bool {
-        match self.options.durability {
-            Durability::Commit | Durability::Interval(_) => self.something_unsynced(),
-            Durability::Os => self.group_pressing(),
-        }
-    }
-
-    pub(crate) fn group_synced(&self) {
-        self.pressed.store(false, Ordering::Relaxed);
-    }
-
-    fn unsynced_bytes(&self) -> u64 {
-        // `durable` first: the other way round it could be the larger one.
-        let durable = self.append.marks.durable();
-        self.append.marks.reserved() - durable
-    }
-
-    /// Ends a timed wait of the syncer, once per group.
-    fn press(&self) {
-        if !self.pressed.swap(true, Ordering::Relaxed) {
-            self.syncer_bell.interrupt();
-        }
-    }
-
-    /// Gets whoever can make room to work.
-    #[cold]
-    fn ask_for_room(&self) {
-        self.preparer_bell.ring();
-        if self.something_unsynced() {
-            self.syncer_bell.ring();
-            self.press();
-        }
-    }
-}
-
 /// A memory-mapped write-ahead log with group commit. Shared by reference between threads.
 ///
 /// Dropping it without [`Log::seal`] stops its threads and leaves the directory as a crash would.
@@ -240,7 +119,7 @@ impl Log {
         if header.base.get() >= LSN_MAX {
             return Err(OpenError::PositionsExhausted);
         }
-        let shared = share(options, directory, &header)?;
+        let shared = Shared::new(options, directory, &header)?;
         next.remove_leftovers(&shared.directory)?;
         let segment_bytes = shared.options.segment_bytes;
         let room =
@@ -519,45 +398,6 @@ impl Drop for Log {
         self.shared.quit();
         self.join();
     }
-}
-
-/// Everything that can fail without touching the disk.
-fn share(
-    mut options: Options,
-    directory: LockedDirectory,
-    header: &SegmentHeader,
-) -> Result<Arc<Shared>, IoFault> {
-    options.segment_bytes = header.segment_size.get();
-    options.reserve_bytes = options.effective_reserve_bytes();
-    let slots = options.ring_slots();
-    // What is ahead, in use, and being given back must have slots beside what is unsynced.
-    let for_unsynced = slots - u64::from(options.segments_ahead) - 2;
-    options.unsynced_bytes_max = options
-        .unsynced_bytes_max
-        .min(for_unsynced * options.segment_bytes);
-    let geometry = Geometry {
-        segment_bytes: options.segment_bytes,
-        header_bytes: SEGMENT_HEADER_BYTES,
-    };
-    let ring = Ring::new(geometry, slots)
-        .map_err(IoFault::of("reserve address space for", directory.path()))?;
-    let start = header.base.get() + SEGMENT_HEADER_BYTES;
-    let marks = Marks::new(start, geometry, options.unsynced_bytes_max);
-    let on_publish = options.durability != Durability::Commit;
-    let seeds = usize::try_from(slots).unwrap_or(usize::MAX);
-    Ok(Arc::new(Shared {
-        append: Append::new(marks, ring, seeds, header.epoch, on_publish),
-        options,
-        directory,
-        syncer_bell: Bell::new(),
-        preparer_bell: Bell::new(),
-        counters: Counters::default(),
-        segments: Mutex::new(VecDeque::new()),
-        slots,
-        poison: PoisonCell::default(),
-        stop: AtomicU8::new(Stop::Run as u8),
-        pressed: AtomicBool::new(false),
-    }))
 }
 
 fn open_error(error: MakeError, shared: &Shared) -> OpenError {

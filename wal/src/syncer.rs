@@ -38,11 +38,11 @@ use crate::{
     append::INTERNAL_BYTES,
     frame::Kind,
     header::PAGE_BYTES,
-    log::{Shared, Stop},
     marks::Keep,
     options::Durability,
     poison::Poison,
     segment::LiveSegment,
+    shared::{Shared, Stop},
     stopwatch::Stopwatch,
 };
 
