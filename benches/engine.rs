@@ -22,23 +22,15 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 fn open(directory: &Path) -> Engine {
     let mut options = wal::Options::new(directory);
     options.durability = wal::Durability::Os;
-    let settings = Settings {
-        hold_ttl: Duration::from_secs(3_600),
-        lane_count: 3,
-        lane_capacity: 1_024,
-    };
+    let settings =
+        Settings { hold_ttl: Duration::from_secs(3_600), lane_count: 3, lane_capacity: 1_024 };
     Engine::open(options, &settings, Clock::system()).unwrap().0
 }
 
 fn user(engine: &Engine) -> PublicId {
     let email = Email::parse("bench@example.com").unwrap();
     let name = PersonName::parse("Bench").unwrap();
-    engine
-        .create_user(email, name, None)
-        .result
-        .unwrap()
-        .id
-        .public()
+    engine.create_user(email, name, None).result.unwrap().id.public()
 }
 
 fn event(engine: &Engine, seats: u32) -> (PublicId, Vec<PublicId>) {
@@ -52,21 +44,13 @@ fn event(engine: &Engine, seats: u32) -> (PublicId, Vec<PublicId>) {
         price: Amount::parse("75.00", 2).unwrap(),
         currency: Currency::DEFAULT,
     };
-    let event = engine
-        .create_event(details, None)
-        .result
-        .unwrap()
-        .id
-        .public();
+    let event = engine.create_event(details, None).result.unwrap().id.public();
     let (_, mut cursor) = engine.tickets(event, None, None).result.unwrap();
     let mut page = Vec::new();
     while !cursor.is_done() {
         let _ = engine.next_tickets(&mut cursor, 4_096, &mut page);
     }
-    (
-        event,
-        page.iter().map(|ticket| ticket.id.public()).collect(),
-    )
+    (event, page.iter().map(|ticket| ticket.id.public()).collect())
 }
 
 /// Holds `count` tickets and gives them back, so that the next round finds them free.
@@ -84,20 +68,10 @@ fn hold_and_cancel(criterion: &mut Criterion, count: usize) {
                     wait_for_room(&engine);
                 }
                 let tickets = sets.next().unwrap();
-                let request = HoldRequest {
-                    user,
-                    event,
-                    tickets,
-                    stamp: None,
-                };
+                let request = HoldRequest { user, event, tickets, stamp: None };
                 let start = Instant::now();
                 let made = engine.hold(&request).result.unwrap();
-                black_box(
-                    engine
-                        .cancel(made.booking.id.public(), user, None)
-                        .result
-                        .unwrap(),
-                );
+                black_box(engine.cancel(made.booking.id.public(), user, None).result.unwrap());
                 elapsed += start.elapsed();
             }
             elapsed
@@ -126,33 +100,15 @@ fn refusals(criterion: &mut Criterion) {
     let user = user(&engine);
     let (event, tickets) = event(&engine, 200);
     let whole: Vec<_> = tickets[..2].to_vec();
-    engine
-        .hold(&HoldRequest {
-            user,
-            event,
-            tickets: &whole,
-            stamp: None,
-        })
-        .result
-        .unwrap();
+    engine.hold(&HoldRequest { user, event, tickets: &whole, stamp: None }).result.unwrap();
     criterion.bench_function("hold refused", |bencher| {
-        let request = HoldRequest {
-            user,
-            event,
-            tickets: &tickets[..1],
-            stamp: None,
-        };
+        let request = HoldRequest { user, event, tickets: &tickets[..1], stamp: None };
         bencher.iter(|| black_box(engine.hold(&request).result.unwrap_err()));
     });
     criterion.bench_function("list 100,000 tickets", |bencher| {
         let (event, _) = self::event(&engine, 100_000);
         bencher.iter_batched(
-            || {
-                (
-                    engine.tickets(event, None, None).result.unwrap().1,
-                    Vec::with_capacity(100_000),
-                )
-            },
+            || (engine.tickets(event, None, None).result.unwrap().1, Vec::with_capacity(100_000)),
             |(mut cursor, mut page)| {
                 while !cursor.is_done() {
                     let _ = engine.next_tickets(&mut cursor, 4_096, &mut page);

@@ -56,9 +56,7 @@ impl Clock {
     pub fn not_before(self, earliest: Timestamp) -> Self {
         let behind = earliest.millis_since(self.now());
         match self.0 {
-            Source::System { offset } => Self(Source::System {
-                offset: offset + behind,
-            }),
+            Source::System { offset } => Self(Source::System { offset: offset + behind }),
             Source::Manual(time) => {
                 time.fetch_add(behind, Ordering::AcqRel);
                 Self(Source::Manual(time))

@@ -155,9 +155,9 @@ fn resolve(
 /// The variables in the file, of which the first of each name counts; none if there is no file.
 fn read_dotenv(path: &Path) -> Result<HashMap<String, String>, Fault> {
     let text = match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8(bytes)
-            .ok()
-            .ok_or_else(|| Fault::file(path, "is not UTF-8"))?,
+        Ok(bytes) => {
+            String::from_utf8(bytes).ok().ok_or_else(|| Fault::file(path, "is not UTF-8"))?
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
         Err(error) => return Err(Fault::file(path, &format!("cannot be read: {error}"))),
     };
@@ -212,22 +212,13 @@ impl Config {
             ("HTTP_THREADS", self.http_threads.to_string()),
             ("MAX_CONNECTIONS", self.max_connections.to_string()),
             ("MAX_BODY_BYTES", self.max_body_bytes.to_string()),
-            (
-                "REQUEST_TIMEOUT_SECONDS",
-                self.request_timeout.as_secs().to_string(),
-            ),
-            (
-                "DRAIN_TIMEOUT_SECONDS",
-                self.drain_timeout.as_secs().to_string(),
-            ),
+            ("REQUEST_TIMEOUT_SECONDS", self.request_timeout.as_secs().to_string()),
+            ("DRAIN_TIMEOUT_SECONDS", self.drain_timeout.as_secs().to_string()),
             ("CORS_ALLOWED_ORIGINS", self.cors.to_string()),
             ("DATA_DIR", shown(&self.data_dir)),
             ("DURABILITY", self.durability.to_string()),
             ("WAL_SEGMENT_BYTES", self.wal_segment_bytes.to_string()),
-            (
-                "WAL_UNSYNCED_BYTES_MAX",
-                self.wal_unsynced_bytes_max.to_string(),
-            ),
+            ("WAL_UNSYNCED_BYTES_MAX", self.wal_unsynced_bytes_max.to_string()),
             ("HOLD_TTL_SECONDS", self.hold_ttl.as_secs().to_string()),
             ("QUEUE_COUNT", self.queue_count.to_string()),
             ("QUEUE_CAPACITY", self.queue_capacity.to_string()),

@@ -26,11 +26,7 @@ const TRY_LATER: u8 = 75;
 #[derive(Debug, Error)]
 pub(crate) enum Failure {
     #[error("cannot listen on SERVER_HOST={host} SERVER_PORT={port}: {source}")]
-    Listen {
-        host: IpAddr,
-        port: u16,
-        source: io::Error,
-    },
+    Listen { host: IpAddr, port: u16, source: io::Error },
     #[error("cannot write PORT_FILE={}: {source}", path.display())]
     PortFile { path: PathBuf, source: io::Error },
     #[error("cannot start a thread: {0}")]

@@ -79,9 +79,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         let _ = signals.next_within(POISON_LINGER);
         return Err(Failure::Poisoned(poison));
     }
-    running
-        .drain(config.drain_timeout)
-        .map_err(Failure::Drain)?;
+    running.drain(config.drain_timeout).map_err(Failure::Drain)?;
     drop((ticker, sweeper));
     let end = engine.log().seal().map_err(Failure::Seal)?;
     let state = engine.state_hash();
@@ -108,9 +106,8 @@ fn announce(config: &Config) {
             "PostgreSQL is configured, but this version has no mirror yet: nothing is written there"
         );
     }
-    let needed = u64::try_from(config.max_connections)
-        .unwrap_or(u64::MAX)
-        .saturating_add(OTHER_FILES);
+    let needed =
+        u64::try_from(config.max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
     let allowed = allow_files(needed);
     if allowed < needed {
         tracing::warn!(
@@ -124,21 +121,12 @@ fn announce(config: &Config) {
 /// Raises the limit on open files to `needed`, as far as that is permitted; gives what it is then.
 fn allow_files(needed: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    let (current, most) = (
-        limit.current.unwrap_or(u64::MAX),
-        limit.maximum.unwrap_or(u64::MAX),
-    );
+    let (current, most) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
     if current >= needed {
         return current;
     }
     let raised = needed.min(most);
-    match setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(raised),
-            ..limit
-        },
-    ) {
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), ..limit }) {
         Ok(()) => raised,
         Err(_) => current,
     }
@@ -159,11 +147,7 @@ fn serve(config: &Config, shared: &Arc<Shared>) -> Result<Running, Failure> {
             CorsOrigins::Listed(origins) => AllowedOrigins::These(origins.clone()),
         },
     };
-    let listen = |source| Failure::Listen {
-        host: config.host,
-        port: config.port,
-        source,
-    };
+    let listen = |source| Failure::Listen { host: config.host, port: config.port, source };
     let running = Server::bind(options)
         .map_err(listen)?
         .start(Arc::clone(shared))
@@ -171,10 +155,8 @@ fn serve(config: &Config, shared: &Arc<Shared>) -> Result<Running, Failure> {
     let address = running.local_addr();
     tracing::info!(%address, port = address.port(), "listening");
     if let Some(path) = &config.port_file {
-        write_port(path, address.port()).map_err(|source| Failure::PortFile {
-            path: path.clone(),
-            source,
-        })?;
+        write_port(path, address.port())
+            .map_err(|source| Failure::PortFile { path: path.clone(), source })?;
     }
     Ok(running)
 }
@@ -258,13 +240,8 @@ impl Ticker {
             // The last figures before the end.
             stats::log_line(&stats, &engine);
         };
-        let thread = std::thread::Builder::new()
-            .name("statistics".to_owned())
-            .spawn(tick);
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread.map_err(Failure::Thread)?),
-        })
+        let thread = std::thread::Builder::new().name("statistics".to_owned()).spawn(tick);
+        Ok(Self { stop: Some(stop), thread: Some(thread.map_err(Failure::Thread)?) })
     }
 }
 

@@ -27,17 +27,12 @@ pub(crate) struct Signals {
 impl Signals {
     /// Listens from now on, on a thread of its own.
     pub(crate) fn listen() -> Result<Self, Failure> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
         let runtime = runtime.map_err(Failure::Signals)?;
         let (terminate, interrupt) = {
             let _entered = runtime.enter();
             let terminate = signal(SignalKind::terminate()).map_err(Failure::Signals)?;
-            (
-                terminate,
-                signal(SignalKind::interrupt()).map_err(Failure::Signals)?,
-            )
+            (terminate, signal(SignalKind::interrupt()).map_err(Failure::Signals)?)
         };
         let (send, received) = flume::unbounded();
         let serving = Arc::new(AtomicBool::new(false));

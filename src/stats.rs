@@ -193,10 +193,7 @@ impl Stats {
             shards.push(Arc::clone(&shard));
             shard
         });
-        Recorder {
-            shard,
-            not_shared: PhantomData,
-        }
+        Recorder { shard, not_shared: PhantomData }
     }
 
     /// A push either happened or it did not, so the list is good after a panic as well.
@@ -252,22 +249,14 @@ impl Stats {
     fn bookings(&self) -> Bookings {
         let succeeded = self.succeeded.load(Ordering::Acquire);
         let failed = self.failed.load(Ordering::Acquire);
-        Bookings {
-            succeeded,
-            failed,
-            admitted: self.admitted.load(Ordering::Relaxed),
-        }
+        Bookings { succeeded, failed, admitted: self.admitted.load(Ordering::Relaxed) }
     }
 
     fn connections(&self) -> Connections {
         let closed = self.closed.load(Ordering::Acquire);
         let opened = self.opened.load(Ordering::Relaxed);
         let refused = self.refused.load(Ordering::Relaxed);
-        Connections {
-            open: opened.saturating_sub(closed),
-            opened,
-            refused,
-        }
+        Connections { open: opened.saturating_sub(closed), opened, refused }
     }
 
     fn responses(&self) -> [u64; STATUS_CLASSES] {
@@ -287,11 +276,7 @@ impl Stats {
                 shard.add_life(operation, &mut life);
                 shard.add_last_seconds(operation, now, &mut recent);
             }
-            Latency {
-                operation,
-                life,
-                recent,
-            }
+            Latency { operation, life, recent }
         };
         Operation::ALL.into_iter().map(of).collect()
     }

@@ -43,9 +43,7 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(writer)
-        .with_ansi(colours);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Text => Box::new(layer),
         LogFormat::Json => Box::new(layer.json()),
@@ -65,10 +63,7 @@ fn filter(level: LogLevel) -> LevelFilter {
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
-    let place = panic
-        .location()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload_as_str().unwrap_or("not told");
     let backtrace = Backtrace::capture();
     let name = thread.name().unwrap_or("unnamed");
@@ -116,10 +111,7 @@ mod tests {
         let subscriber = subscriber(level, format, false, move || kept.clone());
         tracing::subscriber::with_default(subscriber, act);
         let writes = writes.0.lock().unwrap();
-        writes
-            .iter()
-            .map(|write| String::from_utf8(write.clone()).unwrap())
-            .collect()
+        writes.iter().map(|write| String::from_utf8(write.clone()).unwrap()).collect()
     }
 
     #[test]
@@ -159,13 +151,8 @@ mod tests {
             tracing::debug!("4");
             tracing::trace!("5");
         };
-        let levels = [
-            LogLevel::Error,
-            LogLevel::Warn,
-            LogLevel::Info,
-            LogLevel::Debug,
-            LogLevel::Trace,
-        ];
+        let levels =
+            [LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace];
         for (place, level) in levels.into_iter().enumerate() {
             assert_eq!(captured_at(level, LogFormat::Text, all).len(), place + 1);
         }

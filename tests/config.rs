@@ -27,15 +27,9 @@ fn refusal(change: impl FnOnce(&mut Command, &Path)) -> String {
     let line = standard_error(&output);
     assert_eq!(output.status.code(), Some(2), "{line}");
     assert_eq!(line.lines().count(), 1, "{line}");
-    assert!(
-        line.starts_with("booking-manager: ") && line.ends_with('\n'),
-        "{line}"
-    );
+    assert!(line.starts_with("booking-manager: ") && line.ends_with('\n'), "{line}");
     assert!(output.stdout.is_empty());
-    assert!(
-        !directory.path().join("data").exists(),
-        "the log must not have been touched"
-    );
+    assert!(!directory.path().join("data").exists(), "the log must not have been touched");
     line
 }
 
@@ -82,10 +76,7 @@ fn help_lists_every_variable_of_the_contract_with_its_default() {
         "DB_SSL_MODE",
         "DATABASE_URL",
     ] {
-        assert!(
-            help.contains(&format!("[env: {variable}]")),
-            "{variable} is not in\n{help}"
-        );
+        assert!(help.contains(&format!("[env: {variable}]")), "{variable} is not in\n{help}");
     }
     assert!(!help.contains("hunter2"));
 }
@@ -93,10 +84,7 @@ fn help_lists_every_variable_of_the_contract_with_its_default() {
 #[test]
 fn the_version_is_told() {
     let directory = TempDir::new().unwrap();
-    let output = booking_manager(directory.path())
-        .arg("--version")
-        .output()
-        .unwrap();
+    let output = booking_manager(directory.path()).arg("--version").output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let expected = format!("booking-manager {}\n", env!("CARGO_PKG_VERSION"));
     assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
@@ -113,10 +101,7 @@ fn bad_values_are_refused_wherever_they_come_from() {
     let line = refusal(|command, _| {
         command.arg("--queue-count=0");
     });
-    assert!(
-        line.contains("QUEUE_COUNT=\"0\" (from the command line): "),
-        "{line}"
-    );
+    assert!(line.contains("QUEUE_COUNT=\"0\" (from the command line): "), "{line}");
     let line = refusal(|_, directory| fs::write(directory.join(".env"), "DURABILITY=x\n").unwrap());
     assert!(line.contains("DURABILITY=\"x\" (from .env): "), "{line}");
     let line = refusal(|command, _| {
@@ -137,40 +122,23 @@ fn a_file_that_is_no_dotenv_is_refused() {
 #[test]
 fn a_flag_hides_a_bad_variable_and_a_variable_a_bad_line() {
     let line = refusal(|command, directory| {
-        fs::write(
-            directory.join(".env"),
-            "SERVER_PORT=bad\nQUEUE_COUNT=bad\nLOG_LEVEL=bad\n",
-        )
-        .unwrap();
-        command
-            .env("SERVER_PORT", "1")
-            .env("QUEUE_COUNT", "bad")
-            .arg("--queue-count=1");
+        fs::write(directory.join(".env"), "SERVER_PORT=bad\nQUEUE_COUNT=bad\nLOG_LEVEL=bad\n")
+            .unwrap();
+        command.env("SERVER_PORT", "1").env("QUEUE_COUNT", "bad").arg("--queue-count=1");
     });
-    assert!(
-        line.contains("LOG_LEVEL"),
-        "only the one that counts: {line}"
-    );
+    assert!(line.contains("LOG_LEVEL"), "only the one that counts: {line}");
 }
 
 #[test]
 fn contradictions_and_secrets() {
     let line = refusal(|command, _| {
-        command
-            .env("DATABASE_URL", "postgres://u:hunter2@h/d")
-            .env("DB_HOST", "h");
+        command.env("DATABASE_URL", "postgres://u:hunter2@h/d").env("DB_HOST", "h");
     });
-    assert!(
-        line.contains("DATABASE_URL and DB_HOST are both set"),
-        "{line}"
-    );
+    assert!(line.contains("DATABASE_URL and DB_HOST are both set"), "{line}");
     let line = refusal(|command, _| {
         command.env("DATABASE_URL", "hunter2");
     });
-    assert!(
-        line.contains("DATABASE_URL") && !line.contains("hunter2"),
-        "{line}"
-    );
+    assert!(line.contains("DATABASE_URL") && !line.contains("hunter2"), "{line}");
 }
 
 /// Runs it up to a failure that comes after the configuration was taken; gives its log.
@@ -189,18 +157,10 @@ fn failure(code: i32, change: impl FnOnce(&mut Command)) -> String {
 #[test]
 fn the_effective_configuration_is_logged_without_secrets() {
     let log = failure(73, |command| {
-        command
-            .env("DATABASE_URL", "postgres://u:hunter2@h/d")
-            .env("DATA_DIR", "/proc/none");
+        command.env("DATABASE_URL", "postgres://u:hunter2@h/d").env("DATA_DIR", "/proc/none");
     });
-    assert!(
-        log.contains("DATABASE_URL=postgres://u:***@h:5432/d?sslmode=prefer"),
-        "{log}"
-    );
-    assert!(
-        log.contains("SERVER_PORT=0 ") && log.contains("QUEUE_CAPACITY=1024 "),
-        "{log}"
-    );
+    assert!(log.contains("DATABASE_URL=postgres://u:***@h:5432/d?sslmode=prefer"), "{log}");
+    assert!(log.contains("SERVER_PORT=0 ") && log.contains("QUEUE_CAPACITY=1024 "), "{log}");
     assert!(log.contains("this version has no mirror yet"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
 }
@@ -225,10 +185,7 @@ fn a_port_in_use_is_named() {
     let log = standard_error(&output);
     assert_eq!(output.status.code(), Some(69), "{log}");
     assert!(log.contains(&format!("SERVER_PORT={port}")), "{log}");
-    assert!(
-        !directory.path().join("data").exists(),
-        "the log must not have been touched"
-    );
+    assert!(!directory.path().join("data").exists(), "the log must not have been touched");
 }
 
 #[test]

@@ -16,9 +16,8 @@ const UNSAFE_FILES: &[&str] = &["wal/src/ring.rs", "wal/src/sigbus.rs"];
 /// Beyond this a file is split by noun.
 const LINES_MAX: usize = 800;
 /// Names that say nothing of what they name.
-const EMPTY_NAMES: &[&str] = &[
-    "common", "helper", "helpers", "manager", "misc", "service", "util", "utils",
-];
+const EMPTY_NAMES: &[&str] =
+    &["common", "helper", "helpers", "manager", "misc", "service", "util", "utils"];
 
 /// One of our files: its path from the root of the repository, and its text.
 #[derive(Clone, Debug)]
@@ -42,10 +41,7 @@ fn files() -> Vec<File> {
     let mut files = Vec::new();
     collect(root(), &mut files);
     let sources = files.iter().filter(|file| file.is_source()).count();
-    assert!(
-        sources > 20,
-        "only {sources} sources found: looking in the wrong place?"
-    );
+    assert!(sources > 20, "only {sources} sources found: looking in the wrong place?");
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files
 }
@@ -60,17 +56,10 @@ fn collect(directory: &Path, files: &mut Vec<File>) {
             if !foreign {
                 collect(&entry.path(), files);
             }
-        } else if [".rs", ".md", ".toml"]
-            .iter()
-            .any(|ending| name.ends_with(ending))
-        {
+        } else if [".rs", ".md", ".toml"].iter().any(|ending| name.ends_with(ending)) {
             let path = entry.path();
             let text = fs::read_to_string(&path).unwrap();
-            let path = path
-                .strip_prefix(root())
-                .unwrap()
-                .to_string_lossy()
-                .into_owned();
+            let path = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
             files.push(File { path, text });
         }
     }
@@ -81,10 +70,7 @@ fn sources(files: &[File]) -> impl Iterator<Item = &File> {
 }
 
 fn sample(path: &str, text: &str) -> Vec<File> {
-    vec![File {
-        path: path.to_owned(),
-        text: text.to_owned(),
-    }]
+    vec![File { path: path.to_owned(), text: text.to_owned() }]
 }
 
 fn assert_none(offences: &[String]) {
@@ -95,9 +81,7 @@ fn assert_none(offences: &[String]) {
 fn unsafe_offences(files: &[File], allowed: &[&str]) -> Vec<String> {
     let mut offences = Vec::new();
     for file in sources(files) {
-        let found = tokens(&file.text)
-            .into_iter()
-            .find(|token| token.text == "unsafe");
+        let found = tokens(&file.text).into_iter().find(|token| token.text == "unsafe");
         let listed = allowed.contains(&file.path.as_str());
         match (found, listed) {
             (Some(token), false) => offences.push(format!(
@@ -108,9 +92,7 @@ fn unsafe_offences(files: &[File], allowed: &[&str]) -> Vec<String> {
             (Some(_), true) | (None, false) => {}
         }
     }
-    let missing = allowed
-        .iter()
-        .filter(|path| !files.iter().any(|file| file.path == **path));
+    let missing = allowed.iter().filter(|path| !files.iter().any(|file| file.path == **path));
     offences.extend(missing.map(|path| format!("{path}: on the list, but there is no such file")));
     offences
 }
@@ -125,10 +107,7 @@ fn the_unsafe_rule_reports_what_it_should() {
     let file = sample("src/a.rs", "fn f() { unsafe { g() } }");
     assert_eq!(unsafe_offences(&file, &[]).len(), 1);
     assert_eq!(unsafe_offences(&file, &["src/a.rs"]), [""; 0]);
-    assert_eq!(
-        unsafe_offences(&file, &["src/a.rs", "src/gone.rs"]).len(),
-        1
-    );
+    assert_eq!(unsafe_offences(&file, &["src/a.rs", "src/gone.rs"]).len(), 1);
     let text =
         "// unsafe\nconst A: &str = r#\"unsafe \"quoted\"\"#; #![deny(unsafe_op_in_unsafe_fn)]";
     let safe = sample("src/a.rs", text);
@@ -139,8 +118,7 @@ fn the_unsafe_rule_reports_what_it_should() {
 fn size_offences(files: &[File]) -> Vec<String> {
     let lines = sources(files).map(|file| (&file.path, file.text.lines().count()));
     let long = lines.filter(|(_, lines)| *lines > LINES_MAX);
-    long.map(|(path, lines)| format!("{path}: {lines} lines, more than {LINES_MAX}"))
-        .collect()
+    long.map(|(path, lines)| format!("{path}: {lines} lines, more than {LINES_MAX}")).collect()
 }
 
 #[test]
@@ -150,14 +128,8 @@ fn no_file_is_too_long() {
 
 #[test]
 fn the_size_rule_reports_what_it_should() {
-    assert_eq!(
-        size_offences(&sample("src/a.rs", &"\n".repeat(LINES_MAX))),
-        [""; 0]
-    );
-    assert_eq!(
-        size_offences(&sample("src/a.rs", &"\n".repeat(LINES_MAX + 1))).len(),
-        1
-    );
+    assert_eq!(size_offences(&sample("src/a.rs", &"\n".repeat(LINES_MAX))), [""; 0]);
+    assert_eq!(size_offences(&sample("src/a.rs", &"\n".repeat(LINES_MAX + 1))).len(), 1);
 }
 
 fn name_offences(files: &[File]) -> Vec<String> {
@@ -166,9 +138,7 @@ fn name_offences(files: &[File]) -> Vec<String> {
         words.into_iter().any(|word| EMPTY_NAMES.contains(&word))
     };
     let empty = sources(files).filter(|file| is_empty(&file.path));
-    empty
-        .map(|file| format!("{}: the name says nothing of the content", file.path))
-        .collect()
+    empty.map(|file| format!("{}: the name says nothing of the content", file.path)).collect()
 }
 
 #[test]
@@ -178,18 +148,12 @@ fn names_say_something() {
 
 #[test]
 fn the_name_rule_reports_what_it_should() {
-    for path in [
-        "src/utils.rs",
-        "src/utils/mod.rs",
-        "tests/common/server.rs",
-        "src/lane_manager.rs",
-    ] {
+    for path in
+        ["src/utils.rs", "src/utils/mod.rs", "tests/common/server.rs", "src/lane_manager.rs"]
+    {
         assert_eq!(name_offences(&sample(path, "")).len(), 1, "{path}");
     }
-    assert_eq!(
-        name_offences(&sample("src/commons_of_rome.rs", "")),
-        [""; 0]
-    );
+    assert_eq!(name_offences(&sample("src/commons_of_rome.rs", "")), [""; 0]);
 }
 
 /// Whether the arguments of a macro begin here.
@@ -217,11 +181,7 @@ fn unfinished_offences(files: &[File]) -> Vec<String> {
             let line = line.trim_start();
             let documents = line.starts_with("///") || line.starts_with("//!");
             if documents && line.contains("```") && line.contains("ignore") {
-                offences.push(format!(
-                    "{}:{}: an example that is ignored",
-                    file.path,
-                    place + 1
-                ));
+                offences.push(format!("{}:{}: an example that is ignored", file.path, place + 1));
             }
         }
     }
@@ -242,11 +202,7 @@ fn the_unfinished_rule_reports_what_it_should() {
         "fn f() { todo!() }",
         "/// ```ignore\n/// ```\nfn f() {}",
     ] {
-        assert_eq!(
-            unfinished_offences(&sample("src/a.rs", text)).len(),
-            1,
-            "{text}"
-        );
+        assert_eq!(unfinished_offences(&sample("src/a.rs", text)).len(), 1, "{text}");
     }
     let fine =
         "// todo!() and #[ignore]\nfn ignore(todo: u8) { let _ = (\"todo!()\", todo != 1); }";
@@ -283,19 +239,10 @@ fn links(text: &str) -> Vec<(usize, String)> {
         }
         // Every other piece between backticks is code.
         let prose: String = line.split('`').step_by(2).collect::<Vec<_>>().join("x");
-        let inline = prose
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split([')', ' ']).next());
-        let defined = prose
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once("]: "));
+        let inline = prose.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+        let defined = prose.strip_prefix('[').and_then(|rest| rest.split_once("]: "));
         let defined = defined.and_then(|(_, target)| target.split_whitespace().next());
-        links.extend(
-            inline
-                .chain(defined)
-                .map(|target| (place + 1, target.to_owned())),
-        );
+        links.extend(inline.chain(defined).map(|target| (place + 1, target.to_owned())));
     }
     links
 }
@@ -309,14 +256,9 @@ fn links_lead_somewhere() {
 fn the_link_rule_reports_what_it_should() {
     let text = "[a](b.md#part) [c](https://x.example) [d](#here) ![e](gone.png)\n`[f](code.md)`\n\
                 ```\n[g](code.md)\n```\n[h]: also-gone.md\n";
-    let offences = link_offences(&sample("docs/a.md", text), |path| {
-        path == Path::new("docs/b.md")
-    });
+    let offences = link_offences(&sample("docs/a.md", text), |path| path == Path::new("docs/b.md"));
     assert_eq!(
         offences,
-        [
-            "docs/a.md:1: gone.png does not exist",
-            "docs/a.md:6: also-gone.md does not exist"
-        ]
+        ["docs/a.md:1: gone.png does not exist", "docs/a.md:6: also-gone.md does not exist"]
     );
 }

@@ -22,19 +22,13 @@ fn listener(port: u16) -> std::net::TcpListener {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP)).unwrap();
     socket.set_reuse_port(true).unwrap();
     socket.set_nonblocking(true).unwrap();
-    socket
-        .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())
-        .unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).unwrap();
     socket.listen(1_024).unwrap();
     socket.into()
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-    let _body = request
-        .into_body()
-        .collect()
-        .await
-        .map(|body| body.to_bytes());
+    let _body = request.into_body().collect().await.map(|body| body.to_bytes());
     let mut response = Response::new(Full::new(Bytes::from_static(BODY)));
     *response.status_mut() = StatusCode::CREATED;
     let headers = response.headers_mut();
@@ -42,10 +36,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     let location = "/api/bookings/c0000000-0000-8010-8000-000000000000";
     headers.insert(LOCATION, HeaderValue::from_static(location));
     headers.insert("x-log-position", HeaderValue::from_static("1234567890"));
-    headers.insert(
-        "x-request-id",
-        HeaderValue::from_static("0123456789abcdef-00000001"),
-    );
+    headers.insert("x-request-id", HeaderValue::from_static("0123456789abcdef-00000001"));
     Ok(response)
 }
 
@@ -69,17 +60,14 @@ pub(crate) fn serve(port_file: &Path) -> ! {
     let first = listener(0);
     let port = first.local_addr().unwrap().port();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let listeners: Vec<_> = std::iter::once(first)
-        .chain((1..cores).map(|_| listener(port)))
-        .collect();
+    let listeners: Vec<_> =
+        std::iter::once(first).chain((1..cores).map(|_| listener(port))).collect();
     let threads: Vec<_> = listeners
         .into_iter()
         .map(|listener| {
             std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 tokio::task::LocalSet::new().block_on(&runtime, accept(listener));
             })
         })

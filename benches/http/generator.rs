@@ -25,24 +25,17 @@ pub(crate) fn wrk(server: &Child, script: &Path, connections: u32) -> Slice {
     let cpu = server.cpu_seconds() - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}");
-    assert!(
-        !text.contains("Non-2xx") && !text.contains("Socket errors"),
-        "{text}"
-    );
+    assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{text}");
     let rate = field(&text, "Requests/sec:");
     let requests: f64 = text
         .lines()
         .find_map(|line| line.trim().split_once(" requests in "))
         .and_then(|(count, _)| count.parse().ok())
         .expect("wrk says how many requests it made");
-    Slice {
-        rate,
-        cpu_micros: cpu * 1e6 / requests,
-    }
+    Slice { rate, cpu_micros: cpu * 1e6 / requests }
 }
 
 fn field(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.trim().strip_prefix(name));
-    line.and_then(|value| value.trim().parse().ok())
-        .expect("wrk says its rate")
+    line.and_then(|value| value.trim().parse().ok()).expect("wrk says its rate")
 }

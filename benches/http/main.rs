@@ -35,11 +35,7 @@ struct Options {
 }
 
 fn options() -> Options {
-    let mut options = Options {
-        slices: 25,
-        connections: 256,
-        durability: "commit".into(),
-    };
+    let mut options = Options { slices: 25, connections: 256, durability: "commit".into() };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().expect("each option takes a value");
@@ -108,14 +104,8 @@ fn main() {
         "durability {}, {} connections, {} slices of 1 s; medians:",
         options.durability, options.connections, options.slices
     );
-    println!(
-        "  booking / bare       {:.3}",
-        column(&slices, |s| s[0].rate / s[1].rate)
-    );
-    println!(
-        "  bare / bare          {:.3}  (control)",
-        column(&slices, |s| s[2].rate / s[1].rate)
-    );
+    println!("  booking / bare       {:.3}", column(&slices, |s| s[0].rate / s[1].rate));
+    println!("  bare / bare          {:.3}  (control)", column(&slices, |s| s[2].rate / s[1].rate));
     println!(
         "  server CPU / request {:.1} us against {:.1} us, ratio {:.2}",
         column(&slices, |s| s[0].cpu_micros),

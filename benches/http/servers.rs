@@ -27,10 +27,7 @@ impl Child {
         let deadline = Instant::now() + Duration::from_secs(30);
         while Instant::now() < deadline {
             if let Ok(port) = std::fs::read_to_string(port_file) {
-                return Self {
-                    process,
-                    port: port.trim().parse().unwrap(),
-                };
+                return Self { process, port: port.trim().parse().unwrap() };
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -78,14 +75,8 @@ impl Booking {
         while ureq::get(&url).call().is_err() {
             std::thread::sleep(Duration::from_millis(10));
         }
-        let mut booking = Self {
-            child,
-            user: String::new(),
-        };
-        let user = booking.post(
-            "/api/users",
-            r#"{"email":"bench@example.com","name":"Bench"}"#,
-        );
+        let mut booking = Self { child, user: String::new() };
+        let user = booking.post("/api/users", r#"{"email":"bench@example.com","name":"Bench"}"#);
         booking.user = user["user_id"].as_str().unwrap().into();
         booking
     }
@@ -108,15 +99,9 @@ impl Booking {
             ),
         );
         let event = event["event_id"].as_str().unwrap();
-        let mut listing = ureq::get(self.url(&format!("/api/events/{event}/tickets")))
-            .call()
-            .unwrap();
-        let body = listing
-            .body_mut()
-            .with_config()
-            .limit(1 << 30)
-            .read_to_vec()
-            .unwrap();
+        let mut listing =
+            ureq::get(self.url(&format!("/api/events/{event}/tickets"))).call().unwrap();
+        let body = listing.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
         let tickets: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
         assert_eq!(tickets.len(), seats as usize);
         let ids = directory.join("tickets");

@@ -51,15 +51,11 @@ const _: () = assert!(
         <= FACT_BYTES_MAX,
     "a user fits"
 );
-const _: () = assert!(
-    FACT_BYTES_MAX <= wal::PAYLOAD_BYTES_MAX,
-    "any fact fits into a frame"
-);
+const _: () = assert!(FACT_BYTES_MAX <= wal::PAYLOAD_BYTES_MAX, "any fact fits into a frame");
 
 type Layout = Configuration<LittleEndian, Fixint, Limit<FACT_BYTES_MAX>>;
-const LAYOUT: Layout = bincode::config::standard()
-    .with_fixed_int_encoding()
-    .with_limit::<FACT_BYTES_MAX>();
+const LAYOUT: Layout =
+    bincode::config::standard().with_fixed_int_encoding().with_limit::<FACT_BYTES_MAX>();
 
 const USER_CREATED: Kind = Kind::new(16);
 const USER_UPDATED: Kind = Kind::new(17);
@@ -70,10 +66,7 @@ const CONFIRMED: Kind = Kind::new(21);
 const CANCELLED: Kind = Kind::new(22);
 const EXPIRED: Kind = Kind::new(23);
 const KEY_BOUND: Kind = Kind::new(24);
-const _: () = assert!(
-    USER_CREATED.get() >= Kind::FIRST_FREE,
-    "the log keeps the lower kinds"
-);
+const _: () = assert!(USER_CREATED.get() >= Kind::FIRST_FREE, "the log keeps the lower kinds");
 
 /// Why a payload is not a fact.
 #[derive(Debug, thiserror::Error)]
@@ -179,9 +172,7 @@ struct SlotsV1<'a>(Cow<'a, [SlotIndex]>);
 impl Encode for SlotsV1<'_> {
     fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
         (self.0.len() as u64).encode(encoder)?;
-        self.0
-            .iter()
-            .try_for_each(|slot| slot.get().encode(encoder))
+        self.0.iter().try_for_each(|slot| slot.get().encode(encoder))
     }
 }
 
@@ -237,29 +228,12 @@ pub fn encode(fact: &Fact<'_>) -> Encoded {
     match fact {
         Fact::UserCreated(fact) => pack(USER_CREATED, &user_created_out(fact)),
         Fact::UserUpdated(fact) => {
-            let UserUpdated {
-                user,
-                email,
-                name,
-                at,
-            } = *fact;
-            pack(
-                USER_UPDATED,
-                &UserUpdatedV1 {
-                    user: user.get(),
-                    at: at.millis(),
-                    email,
-                    name,
-                },
-            )
+            let UserUpdated { user, email, name, at } = *fact;
+            pack(USER_UPDATED, &UserUpdatedV1 { user: user.get(), at: at.millis(), email, name })
         }
-        Fact::UserDeleted(UserDeleted { user, at }) => pack(
-            USER_DELETED,
-            &UserDeletedV1 {
-                user: user.get(),
-                at: at.millis(),
-            },
-        ),
+        Fact::UserDeleted(UserDeleted { user, at }) => {
+            pack(USER_DELETED, &UserDeletedV1 { user: user.get(), at: at.millis() })
+        }
         Fact::EventCreated(fact) => pack(EVENT_CREATED, &event_created_out(fact)),
         Fact::Held(fact) => pack(HELD, &held_out(fact)),
         Fact::Confirmed(fact) => pack(CONFIRMED, &transition_out(fact)),
@@ -270,16 +244,8 @@ pub fn encode(fact: &Fact<'_>) -> Encoded {
 }
 
 fn pack(kind: Kind, fact: &impl Encode) -> Encoded {
-    let record = RecordType {
-        kind,
-        version: 1,
-        ignorable: false,
-    };
-    let mut encoded = Encoded {
-        record,
-        bytes: [0; FACT_BYTES_MAX],
-        length: 0,
-    };
+    let record = RecordType { kind, version: 1, ignorable: false };
+    let mut encoded = Encoded { record, bytes: [0; FACT_BYTES_MAX], length: 0 };
     encoded.length = bincode::encode_into_slice(fact, &mut encoded.bytes, LAYOUT)
         .expect("every text and list of a fact was checked against its limit");
     encoded
@@ -349,13 +315,7 @@ fn key_bound_out<'a>(fact: &KeyBound<'a>) -> KeyBoundV1<'a> {
     };
     let RequestStamp { key, fingerprint } = fact.stamp;
     let stamp = StampV1 { key, fingerprint };
-    KeyBoundV1 {
-        stamp,
-        subject,
-        number,
-        row,
-        at: fact.at.millis(),
-    }
+    KeyBoundV1 { stamp, subject, number, row, at: fact.at.millis() }
 }
 
 /// Reads the fact that a record carries.
@@ -365,34 +325,18 @@ fn key_bound_out<'a>(fact: &KeyBound<'a>) -> KeyBoundV1<'a> {
 /// Any payload that [`encode`] does not write, whatever its bytes.
 pub fn decode(kind: Kind, version: u8, payload: &[u8]) -> Result<Fact<'_>, CodecError> {
     if version != 1 {
-        return Err(CodecError::Unknown {
-            kind: kind.get(),
-            version,
-        });
+        return Err(CodecError::Unknown { kind: kind.get(), version });
     }
     match kind {
         USER_CREATED => user_created_in(unpack(payload)?).map(Fact::UserCreated),
         USER_UPDATED => {
-            let UserUpdatedV1 {
-                user,
-                at,
-                email,
-                name,
-            } = unpack(payload)?;
+            let UserUpdatedV1 { user, at, email, name } = unpack(payload)?;
             let user = UserNumber::new(user);
-            Ok(Fact::UserUpdated(UserUpdated {
-                user,
-                email,
-                name,
-                at: time_in(at)?,
-            }))
+            Ok(Fact::UserUpdated(UserUpdated { user, email, name, at: time_in(at)? }))
         }
         USER_DELETED => {
             let UserDeletedV1 { user, at } = unpack(payload)?;
-            Ok(Fact::UserDeleted(UserDeleted {
-                user: UserNumber::new(user),
-                at: time_in(at)?,
-            }))
+            Ok(Fact::UserDeleted(UserDeleted { user: UserNumber::new(user), at: time_in(at)? }))
         }
         EVENT_CREATED => event_created_in(unpack(payload)?).map(Fact::EventCreated),
         HELD => held_in(unpack(payload)?).map(Fact::Held),
@@ -400,10 +344,7 @@ pub fn decode(kind: Kind, version: u8, payload: &[u8]) -> Result<Fact<'_>, Codec
         CANCELLED => transition_in(unpack(payload)?).map(Fact::Cancelled),
         EXPIRED => transition_in(unpack(payload)?).map(Fact::Expired),
         KEY_BOUND => key_bound_in(unpack(payload)?).map(Fact::KeyBound),
-        _ => Err(CodecError::Unknown {
-            kind: kind.get(),
-            version,
-        }),
+        _ => Err(CodecError::Unknown { kind: kind.get(), version }),
     }
 }
 
@@ -418,16 +359,12 @@ fn unpack<'a, T: BorrowDecode<'a, ()>>(payload: &'a [u8]) -> Result<T, CodecErro
 
 fn time_in(millis: u64) -> Result<Timestamp, CodecError> {
     let in_range = millis <= Timestamp::MAX.millis();
-    in_range
-        .then(|| Timestamp::from_millis(millis))
-        .ok_or(CodecError::OutOfRange("a time"))
+    in_range.then(|| Timestamp::from_millis(millis)).ok_or(CodecError::OutOfRange("a time"))
 }
 
 fn tag_in(tag: u64) -> Result<Tag, CodecError> {
     let kept = Tag::new(tag);
-    (kept.get() == tag)
-        .then_some(kept)
-        .ok_or(CodecError::OutOfRange("a tag"))
+    (kept.get() == tag).then_some(kept).ok_or(CodecError::OutOfRange("a tag"))
 }
 
 fn amount_in(units: i64) -> Result<Amount, CodecError> {
@@ -436,51 +373,26 @@ fn amount_in(units: i64) -> Result<Amount, CodecError> {
 
 fn event_in(number: u32) -> Result<EventNumber, CodecError> {
     let in_range = number < EVENTS_MAX;
-    in_range
-        .then(|| EventNumber::new(number))
-        .ok_or(CodecError::OutOfRange("an event number"))
+    in_range.then(|| EventNumber::new(number)).ok_or(CodecError::OutOfRange("an event number"))
 }
 
 fn row_in(number: u32) -> Result<RowNumber, CodecError> {
-    (number > 0)
-        .then(|| RowNumber::new(number))
-        .ok_or(CodecError::OutOfRange("a row number"))
+    (number > 0).then(|| RowNumber::new(number)).ok_or(CodecError::OutOfRange("a row number"))
 }
 
 fn user_created_in(fact: UserCreatedV1<'_>) -> Result<UserCreated<'_>, CodecError> {
-    let UserCreatedV1 {
-        user,
-        tag,
-        at,
-        email,
-        name,
-        stamp,
-    } = fact;
-    let user = UserId {
-        number: UserNumber::new(user),
-        tag: tag_in(tag)?,
-    };
-    Ok(UserCreated {
-        user,
-        email,
-        name,
-        at: time_in(at)?,
-        stamp: stamp_in(stamp),
-    })
+    let UserCreatedV1 { user, tag, at, email, name, stamp } = fact;
+    let user = UserId { number: UserNumber::new(user), tag: tag_in(tag)? };
+    Ok(UserCreated { user, email, name, at: time_in(at)?, stamp: stamp_in(stamp) })
 }
 
 fn event_created_in(fact: EventCreatedV1<'_>) -> Result<EventCreated<'_>, CodecError> {
-    let currency = std::str::from_utf8(&fact.currency)
-        .ok()
-        .and_then(Currency::from_code);
+    let currency = std::str::from_utf8(&fact.currency).ok().and_then(Currency::from_code);
     if !(1..=SEATS_PER_EVENT_MAX).contains(&fact.total_seats) {
         return Err(CodecError::OutOfRange("a number of seats"));
     }
     Ok(EventCreated {
-        event: EventId {
-            number: event_in(fact.event)?,
-            tag: tag_in(fact.tag)?,
-        },
+        event: EventId { number: event_in(fact.event)?, tag: tag_in(fact.tag)? },
         ticket_key: fact.ticket_key,
         name: fact.name,
         artist: fact.artist,
@@ -529,11 +441,7 @@ fn key_bound_in(fact: KeyBoundV1<'_>) -> Result<KeyBound<'_>, CodecError> {
         _ => return Err(CodecError::OutOfRange("a subject")),
     };
     let StampV1 { key, fingerprint } = fact.stamp;
-    Ok(KeyBound {
-        stamp: RequestStamp { key, fingerprint },
-        subject,
-        at: time_in(fact.at)?,
-    })
+    Ok(KeyBound { stamp: RequestStamp { key, fingerprint }, subject, at: time_in(fact.at)? })
 }
 
 #[cfg(test)]

@@ -10,19 +10,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-const STAMP: RequestStamp<'_> = RequestStamp {
-    key: "k-1",
-    fingerprint: 0x0102,
-};
+const STAMP: RequestStamp<'_> = RequestStamp { key: "k-1", fingerprint: 0x0102 };
 const AT: Timestamp = Timestamp::from_millis(0x0A0B_0C0D);
 
 fn transition(stamp: Option<RequestStamp<'_>>) -> Transition<'_> {
-    Transition {
-        event: EventNumber::new(7),
-        row: RowNumber::new(9),
-        at: AT,
-        stamp,
-    }
+    Transition { event: EventNumber::new(7), row: RowNumber::new(9), at: AT, stamp }
 }
 
 fn held() -> Held<'static> {
@@ -41,10 +33,7 @@ fn held() -> Held<'static> {
 
 /// One fact of every kind, and its payload in version 1.
 fn golden() -> Vec<(Fact<'static>, u16, &'static str)> {
-    let user = UserId {
-        number: UserNumber::new(3),
-        tag: Tag::new(0x1122),
-    };
+    let user = UserId { number: UserNumber::new(3), tag: Tag::new(0x1122) };
     let (email, name) = ("a@b", "Ada");
     let bound = KeyBound {
         stamp: STAMP,
@@ -52,10 +41,7 @@ fn golden() -> Vec<(Fact<'static>, u16, &'static str)> {
         at: AT,
     };
     let event = EventCreated {
-        event: EventId {
-            number: EventNumber::new(7),
-            tag: Tag::new(0x1122),
-        },
+        event: EventId { number: EventNumber::new(7), tag: Tag::new(0x1122) },
         ticket_key: 0x55,
         name: "N",
         artist: "A",
@@ -69,32 +55,18 @@ fn golden() -> Vec<(Fact<'static>, u16, &'static str)> {
     };
     vec![
         (
-            Fact::UserCreated(UserCreated {
-                user,
-                email,
-                name,
-                at: AT,
-                stamp: Some(STAMP),
-            }),
+            Fact::UserCreated(UserCreated { user, email, name, at: AT, stamp: Some(STAMP) }),
             16,
             "0300000022110000000000000d0c0b0a0000000003000000000000006140620300000000000000416461\
              0103000000000000006b2d3102010000000000000000000000000000",
         ),
         (
-            Fact::UserUpdated(UserUpdated {
-                user: user.number,
-                email,
-                name,
-                at: AT,
-            }),
+            Fact::UserUpdated(UserUpdated { user: user.number, email, name, at: AT }),
             17,
             "030000000d0c0b0a0000000003000000000000006140620300000000000000416461",
         ),
         (
-            Fact::UserDeleted(UserDeleted {
-                user: user.number,
-                at: AT,
-            }),
+            Fact::UserDeleted(UserDeleted { user: user.number, at: AT }),
             18,
             "030000000d0c0b0a00000000",
         ),
@@ -111,22 +83,14 @@ fn golden() -> Vec<(Fact<'static>, u16, &'static str)> {
             "07000000090000002211000000000000030000000d0c0b0a000000000e0c0b0a000000009e0f000000\
              00000002000000000000000400000004010000 00",
         ),
-        (
-            Fact::Confirmed(transition(None)),
-            21,
-            "07000000090000000d0c0b0a0000000000",
-        ),
+        (Fact::Confirmed(transition(None)), 21, "07000000090000000d0c0b0a0000000000"),
         (
             Fact::Cancelled(transition(Some(STAMP))),
             22,
             "07000000090000000d0c0b0a000000000103000000000000006b2d31020100000000000000000000000\
              00000",
         ),
-        (
-            Fact::Expired(transition(None)),
-            23,
-            "07000000090000000d0c0b0a0000000000",
-        ),
+        (Fact::Expired(transition(None)), 23, "07000000090000000d0c0b0a0000000000"),
         (
             Fact::KeyBound(bound),
             24,
@@ -144,15 +108,8 @@ fn hex(bytes: &[u8]) -> String {
 fn every_kind_has_the_bytes_of_version_1() {
     for (fact, kind, expected) in golden() {
         let encoded = encode(&fact);
-        assert_eq!(
-            (encoded.record.kind.get(), encoded.record.version),
-            (kind, 1)
-        );
-        assert_eq!(
-            hex(encoded.payload()),
-            expected.replace(' ', ""),
-            "{fact:?}"
-        );
+        assert_eq!((encoded.record.kind.get(), encoded.record.version), (kind, 1));
+        assert_eq!(hex(encoded.payload()), expected.replace(' ', ""), "{fact:?}");
         let decoded = decode(encoded.record.kind, 1, encoded.payload()).unwrap();
         assert_eq!(decoded, fact);
     }
@@ -160,10 +117,7 @@ fn every_kind_has_the_bytes_of_version_1() {
 
 #[test]
 fn a_single_ticket_booking_fits_into_a_frame_of_96_bytes() {
-    let single = Held {
-        tickets: Cow::Owned(vec![SlotIndex::new(1)]),
-        ..held()
-    };
+    let single = Held { tickets: Cow::Owned(vec![SlotIndex::new(1)]), ..held() };
     let payload = encode(&Fact::Held(single)).payload().len();
     assert!(wal::FRAME_HEADER_BYTES + payload <= 96, "{payload}");
 }
@@ -174,10 +128,7 @@ fn what_is_longest_fits() {
     let key = "k".repeat(KEY_CHARS_MAX);
     let date = "9".repeat(DATE_BYTES_MAX);
     let event = EventCreated {
-        event: EventId {
-            number: EventNumber::new(1),
-            tag: Tag::new(0),
-        },
+        event: EventId { number: EventNumber::new(1), tag: Tag::new(0) },
         ticket_key: u128::MAX,
         name: &text,
         artist: &text,
@@ -187,26 +138,14 @@ fn what_is_longest_fits() {
         price: Amount::MAX,
         currency: Currency::DEFAULT,
         at: Timestamp::MAX,
-        stamp: Some(RequestStamp {
-            key: &key,
-            fingerprint: u128::MAX,
-        }),
+        stamp: Some(RequestStamp { key: &key, fingerprint: u128::MAX }),
     };
     assert!(encode(&Fact::EventCreated(event)).payload().len() <= FACT_BYTES_MAX);
     let tickets = (0..100).map(SlotIndex::new).collect();
-    let longest = Held {
-        tickets,
-        stamp: Some(RequestStamp {
-            key: &key,
-            fingerprint: 0,
-        }),
-        ..held()
-    };
+    let longest =
+        Held { tickets, stamp: Some(RequestStamp { key: &key, fingerprint: 0 }), ..held() };
     let encoded = encode(&Fact::Held(longest.clone()));
-    assert_eq!(
-        decode(encoded.record.kind, 1, encoded.payload()).unwrap(),
-        Fact::Held(longest)
-    );
+    assert_eq!(decode(encoded.record.kind, 1, encoded.payload()).unwrap(), Fact::Held(longest));
 }
 
 #[test]
@@ -216,25 +155,13 @@ fn bytes_that_are_missing_or_left_over_are_refused() {
         let (kind, payload) = (encoded.record.kind, encoded.payload());
         for length in 0..payload.len() {
             let cut = decode(kind, 1, &payload[..length]);
-            assert!(
-                matches!(cut, Err(CodecError::Malformed(_))),
-                "{fact:?} cut to {length}"
-            );
+            assert!(matches!(cut, Err(CodecError::Malformed(_))), "{fact:?} cut to {length}");
         }
         let longer = [payload, &[0]].concat();
-        assert!(
-            matches!(decode(kind, 1, &longer), Err(CodecError::TooLong(1))),
-            "{fact:?}"
-        );
-        assert!(matches!(
-            decode(kind, 2, payload),
-            Err(CodecError::Unknown { .. })
-        ));
+        assert!(matches!(decode(kind, 1, &longer), Err(CodecError::TooLong(1))), "{fact:?}");
+        assert!(matches!(decode(kind, 2, payload), Err(CodecError::Unknown { .. })));
     }
-    assert!(matches!(
-        decode(Kind::new(99), 1, &[]),
-        Err(CodecError::Unknown { kind: 99, .. })
-    ));
+    assert!(matches!(decode(Kind::new(99), 1, &[]), Err(CodecError::Unknown { kind: 99, .. })));
 }
 
 #[test]
@@ -244,10 +171,7 @@ fn a_hostile_length_allocates_nothing() {
     let count = payload.len() - 1 - 8 - 8;
     payload[count..count + 8].copy_from_slice(&u64::MAX.to_le_bytes());
     let refused = decode(encoded.record.kind, 1, &payload);
-    assert!(
-        matches!(refused, Err(CodecError::Malformed(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(CodecError::Malformed(_))), "{refused:?}");
 }
 
 proptest! {

@@ -25,13 +25,9 @@ impl std::error::Error for Fault {}
 impl Fault {
     /// A setting whose value is not allowed.
     pub(super) fn value(given: &Given, value: &str, allowed: &str) -> Self {
-        let Given {
-            variable, source, ..
-        } = given;
+        let Given { variable, source, .. } = given;
         if given.is_secret() {
-            return Self::line(format!(
-                "{variable} (from {source}, value not shown): {allowed}"
-            ));
+            return Self::line(format!("{variable} (from {source}, value not shown): {allowed}"));
         }
         let mut shown: String = value.chars().take(VALUE_CHARS_SHOWN).collect();
         if shown.len() < value.len() {
@@ -58,10 +54,7 @@ impl Fault {
             return Self::file(path, &format!("cannot be read: {error}"));
         };
         let first = bad.lines().next().unwrap_or_default();
-        match text
-            .lines()
-            .position(|line| line.trim_end() == first.trim_end())
-        {
+        match text.lines().position(|line| line.trim_end() == first.trim_end()) {
             Some(place) => Self::file(path, &format!("line {}: {allowed}", place + 1)),
             None => Self::file(path, &format!("has a line that cannot be read: {allowed}")),
         }
@@ -82,10 +75,9 @@ impl Fault {
             (ErrorKind::ValueValidation, Some(given), Some(reason)) => {
                 Self::value(&given, value, &reason)
             }
-            (ErrorKind::InvalidValue, Some(given), _) => Self::line(format!(
-                "{} (from {}): needs a value",
-                given.variable, given.source
-            )),
+            (ErrorKind::InvalidValue, Some(given), _) => {
+                Self::line(format!("{} (from {}): needs a value", given.variable, given.source))
+            }
             (_, _, _) => {
                 let rendered = error.render().to_string();
                 let first = rendered.lines().next().unwrap_or("bad command line");

@@ -192,11 +192,7 @@ impl Flags {
         let mut line = vec![OsString::from("booking-manager")];
         for (variable, flag) in variables() {
             if arguments.iter().any(|argument| names(argument, &flag)) {
-                given.push(Given {
-                    variable,
-                    flag,
-                    source: Source::CommandLine,
-                });
+                given.push(Given { variable, flag, source: Source::CommandLine });
                 continue;
             }
             let from_environment = environment(&variable).filter(|value| !value.is_empty());
@@ -206,17 +202,9 @@ impl Flags {
                 (None, Some(value)) => (OsString::from(value), Source::DotEnv),
                 (None, None) => continue,
             };
-            let setting = Given {
-                variable,
-                flag,
-                source,
-            };
+            let setting = Given { variable, flag, source };
             let Some(text) = value.to_str() else {
-                return Err(Fault::value(
-                    &setting,
-                    &value.to_string_lossy(),
-                    "must be UTF-8",
-                ));
+                return Err(Fault::value(&setting, &value.to_string_lossy(), "must be UTF-8"));
             };
             line.push(format!("{}={text}", setting.flag).into());
             given.push(setting);

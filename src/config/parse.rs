@@ -30,11 +30,7 @@ const CORS_ORIGINS_MAX: usize = 64;
 pub(super) fn whole<const MIN: u64, const MAX: u64, N: TryFrom<u64>>(
     text: &str,
 ) -> Result<N, String> {
-    let number = if text.starts_with('+') {
-        None
-    } else {
-        text.parse::<u64>().ok()
-    };
+    let number = if text.starts_with('+') { None } else { text.parse::<u64>().ok() };
     number
         .filter(|number| (MIN..=MAX).contains(number))
         .and_then(|number| N::try_from(number).ok())
@@ -51,15 +47,9 @@ pub(super) fn segment_bytes(text: &str) -> Result<u64, String> {
 }
 
 pub(super) fn address(text: &str) -> Result<IpAddr, String> {
-    let unbracketed = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'));
+    let unbracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let allowed = "must be an IPv4 or IPv6 address, such as 127.0.0.1 or ::";
-    unbracketed
-        .unwrap_or(text)
-        .parse()
-        .ok()
-        .ok_or_else(|| allowed.to_owned())
+    unbracketed.unwrap_or(text).parse().ok().ok_or_else(|| allowed.to_owned())
 }
 
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
@@ -76,10 +66,7 @@ pub(super) fn durability(text: &str) -> Result<Durability, String> {
 
 /// The one of `all` that `text` names, in any case.
 fn one_of<T: Copy>(text: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Result<T, String> {
-    let named = all
-        .iter()
-        .copied()
-        .find(|&choice| name(choice).eq_ignore_ascii_case(text));
+    let named = all.iter().copied().find(|&choice| name(choice).eq_ignore_ascii_case(text));
     named.ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(|&choice| name(choice)).collect();
         format!("must be one of {}", names.join(", "))
@@ -88,11 +75,7 @@ fn one_of<T: Copy>(text: &str, all: &[T], name: impl Fn(T) -> &'static str) -> R
 
 pub(super) fn environment(text: &str) -> Result<Environment, String> {
     use Environment::{Development, Production, Staging, Test};
-    one_of(
-        text,
-        &[Development, Test, Staging, Production],
-        Environment::name,
-    )
+    one_of(text, &[Development, Test, Staging, Production], Environment::name)
 }
 
 pub(super) fn log_level(text: &str) -> Result<LogLevel, String> {
@@ -114,10 +97,7 @@ pub(super) fn origins(text: &str) -> Result<CorsOrigins, String> {
     if text.trim() == "*" {
         return Ok(CorsOrigins::Any);
     }
-    let listed: Vec<String> = text
-        .split(',')
-        .map(|origin| origin.trim().to_owned())
-        .collect();
+    let listed: Vec<String> = text.split(',').map(|origin| origin.trim().to_owned()).collect();
     if listed.len() <= CORS_ORIGINS_MAX && listed.iter().all(|origin| is_origin(origin)) {
         return Ok(CorsOrigins::Listed(listed));
     }

@@ -57,13 +57,8 @@ pub enum SslMode {
 }
 
 impl SslMode {
-    pub(super) const ALL: [Self; 5] = [
-        Self::Disable,
-        Self::Prefer,
-        Self::Require,
-        Self::VerifyCa,
-        Self::VerifyFull,
-    ];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Disable, Self::Prefer, Self::Require, Self::VerifyCa, Self::VerifyFull];
 
     /// The word for it.
     pub const fn name(self) -> &'static str {
@@ -149,9 +144,7 @@ impl Postgres {
     fn from_url(url: &str) -> Result<Self, String> {
         const FORM: &str = "must be postgres://user:password@host:port/name?sslmode=prefer";
         let form = || FORM.to_owned();
-        let schemeless = url
-            .strip_prefix("postgres://")
-            .or(url.strip_prefix("postgresql://"));
+        let schemeless = url.strip_prefix("postgres://").or(url.strip_prefix("postgresql://"));
         let rest = schemeless.ok_or_else(form)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = rest.split_once('/').ok_or_else(form)?;
@@ -173,15 +166,7 @@ impl Postgres {
         }
         let ssl_mode = ssl_mode_of(query)?;
         let host = host.to_owned();
-        Ok(Self {
-            host,
-            port,
-            database,
-            user,
-            password,
-            ssl_mode,
-            form: Form::Url,
-        })
+        Ok(Self { host, port, database, user, password, ssl_mode, form: Form::Url })
     }
 }
 
@@ -225,9 +210,7 @@ fn decoded(text: &str) -> Result<String, String> {
             continue;
         }
         let (digits, after) = rest.split_at_checked(2).ok_or_else(fault)?;
-        let digits = std::str::from_utf8(digits)
-            .ok()
-            .filter(|d| !d.starts_with('+'));
+        let digits = std::str::from_utf8(digits).ok().filter(|d| !d.starts_with('+'));
         let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         bytes.push(byte.ok_or_else(fault)?);
         rest = after;
@@ -237,20 +220,9 @@ fn decoded(text: &str) -> Result<String, String> {
 
 impl fmt::Display for Postgres {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            host,
-            port,
-            database,
-            user,
-            ssl_mode,
-            ..
-        } = self;
+        let Self { host, port, database, user, ssl_mode, .. } = self;
         let password = self.password.as_ref().map_or("", |_| ":***");
-        let (open, close) = if host.contains(':') {
-            ("[", "]")
-        } else {
-            ("", "")
-        };
+        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
         let mode = ssl_mode.name();
         write!(
             f,
@@ -269,20 +241,9 @@ pub(super) fn variables(postgres: Option<&Postgres>) -> [(&'static str, String);
         ("DB_PORT", part(|p| p.port.to_string())),
         ("DB_NAME", part(|p| p.database.clone())),
         ("DB_USER", part(|p| p.user.clone())),
-        (
-            "DB_PASSWORD",
-            part(|p| {
-                p.password
-                    .as_ref()
-                    .map(Secret::to_string)
-                    .unwrap_or_default()
-            }),
-        ),
+        ("DB_PASSWORD", part(|p| p.password.as_ref().map(Secret::to_string).unwrap_or_default())),
         ("DB_SSL_MODE", part(|p| p.ssl_mode.name().to_owned())),
-        (
-            "DATABASE_URL",
-            url.map(Postgres::to_string).unwrap_or_default(),
-        ),
+        ("DATABASE_URL", url.map(Postgres::to_string).unwrap_or_default()),
     ]
 }
 
@@ -308,15 +269,9 @@ mod tests {
     #[test]
     fn a_short_url_has_defaults() {
         let postgres = Postgres::from_url("postgres://booker@db/tickets").unwrap();
-        assert_eq!(
-            (postgres.port, postgres.ssl_mode),
-            (PORT_DEFAULT, SslMode::Prefer)
-        );
+        assert_eq!((postgres.port, postgres.ssl_mode), (PORT_DEFAULT, SslMode::Prefer));
         assert_eq!(postgres.password, None);
-        assert_eq!(
-            postgres.to_string(),
-            "postgres://booker@db:5432/tickets?sslmode=prefer"
-        );
+        assert_eq!(postgres.to_string(), "postgres://booker@db:5432/tickets?sslmode=prefer");
     }
 
     #[test]

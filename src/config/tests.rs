@@ -11,14 +11,8 @@ fn read(
         let found = environment.iter().find(|(variable, _)| *variable == name);
         found.map(|(_, value)| OsString::from(value))
     };
-    let dotenv = dotenv
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    resolve(
-        arguments.iter().map(OsString::from),
-        find,
-        &dotenv.collect(),
-    )
+    let dotenv = dotenv.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    resolve(arguments.iter().map(OsString::from), find, &dotenv.collect())
 }
 
 fn config(arguments: &[&str], environment: &[(&str, &str)], dotenv: &[(&str, &str)]) -> Config {
@@ -53,10 +47,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.durability, Durability::Commit);
     assert_eq!(config.postgres, None);
     assert_eq!(config.environment, Environment::Development);
-    assert_eq!(
-        (config.log_level, config.log_format),
-        (LogLevel::Info, LogFormat::Text)
-    );
+    assert_eq!((config.log_level, config.log_format), (LogLevel::Info, LogFormat::Text));
     assert_eq!(config.cors, CorsOrigins::Off);
     assert_eq!(config.wal_segment_bytes, 64 << 20);
     assert_eq!(config.http_threads, cores());
@@ -81,14 +72,8 @@ fn a_flag_wins_over_the_environment_that_over_dotenv_and_that_over_the_default()
 
 #[test]
 fn an_empty_variable_is_unset() {
-    assert_eq!(
-        config(&[], &[("SERVER_PORT", "")], &[("SERVER_PORT", "1001")]).port,
-        1001
-    );
-    assert_eq!(
-        config(&[], &[("DB_HOST", "")], &[("DATABASE_URL", "")]).postgres,
-        None
-    );
+    assert_eq!(config(&[], &[("SERVER_PORT", "")], &[("SERVER_PORT", "1001")]).port, 1001);
+    assert_eq!(config(&[], &[("DB_HOST", "")], &[("DATABASE_URL", "")]).postgres, None);
 }
 
 #[test]
@@ -103,11 +88,7 @@ fn every_bad_value_is_one_line_with_name_value_source_and_what_is_allowed() {
         ("MAX_BODY_BYTES", "1023", "from 1024 to 16777216"),
         ("REQUEST_TIMEOUT_SECONDS", "1.5", "from 1 to 3600"),
         ("DRAIN_TIMEOUT_SECONDS", "3601", "from 0 to 3600"),
-        (
-            "CORS_ALLOWED_ORIGINS",
-            "https://a.example/",
-            "closing slash",
-        ),
+        ("CORS_ALLOWED_ORIGINS", "https://a.example/", "closing slash"),
         ("CORS_ALLOWED_ORIGINS", "https://A.example", "lower"),
         ("CORS_ALLOWED_ORIGINS", "*,https://a.example", "must be *"),
         ("CORS_ALLOWED_ORIGINS", "https://a.example:0", "must be *"),
@@ -117,11 +98,7 @@ fn every_bad_value_is_one_line_with_name_value_source_and_what_is_allowed() {
         ("WAL_UNSYNCED_BYTES_MAX", "65535", "from 65536"),
         ("HOLD_TTL_SECONDS", "0", "from 1 to 2592000"),
         ("QUEUE_COUNT", "0", "from 1 to 1024"),
-        (
-            "QUEUE_CAPACITY",
-            "18446744073709551616",
-            "from 1 to 1048576",
-        ),
+        ("QUEUE_CAPACITY", "18446744073709551616", "from 1 to 1048576"),
         ("DB_PORT", "0", "from 1 to 65535"),
         ("DB_SSL_MODE", "maybe", "disable, prefer"),
         ("ENVIRONMENT", "moon", "production"),
@@ -137,14 +114,8 @@ fn every_bad_value_is_one_line_with_name_value_source_and_what_is_allowed() {
         ] {
             assert_eq!(line.lines().count(), 1, "{line}");
             let start = format!("{name}={value:?} (from {source}): ");
-            assert!(
-                line.starts_with(&start),
-                "{line} does not start with {start}"
-            );
-            assert!(
-                line[start.len()..].contains(allowed),
-                "{line} does not name {allowed}"
-            );
+            assert!(line.starts_with(&start), "{line} does not start with {start}");
+            assert!(line[start.len()..].contains(allowed), "{line} does not name {allowed}");
         }
     }
 }
@@ -174,55 +145,30 @@ fn a_bad_command_line_is_one_line() {
 fn contradictions_are_refused() {
     let url = ("DATABASE_URL", "postgres://u:hunter2@h/d");
     let line = fault(&[], &[url, ("DB_HOST", "h")], &[]);
-    assert!(
-        line.contains("DATABASE_URL and DB_HOST are both set"),
-        "{line}"
-    );
+    assert!(line.contains("DATABASE_URL and DB_HOST are both set"), "{line}");
     let line = fault(&["--db-password=hunter2"], &[], &[url]);
-    assert!(
-        line.contains("DATABASE_URL and DB_PASSWORD are both set"),
-        "{line}"
-    );
+    assert!(line.contains("DATABASE_URL and DB_PASSWORD are both set"), "{line}");
     assert!(!line.contains("hunter2"), "{line}");
     let line = fault(&[], &[("DB_HOST", "h"), ("DB_NAME", "d")], &[]);
-    assert!(
-        line.starts_with("DB_USER is not set, but DB_HOST is"),
-        "{line}"
-    );
+    assert!(line.starts_with("DB_USER is not set, but DB_HOST is"), "{line}");
 }
 
 #[test]
 fn secrets_are_masked_everywhere() {
     let url = config(&[], &[("DATABASE_URL", "postgres://u:hunter2@h/d")], &[]);
-    let parts = [
-        ("DB_HOST", "h"),
-        ("DB_NAME", "d"),
-        ("DB_USER", "u"),
-        ("DB_PASSWORD", "hunter2"),
-    ];
+    let parts = [("DB_HOST", "h"), ("DB_NAME", "d"), ("DB_USER", "u"), ("DB_PASSWORD", "hunter2")];
     let parts = config(&[], &parts, &[]);
     for config in [&url, &parts] {
         assert!(!config.effective().to_string().contains("hunter2"));
         assert!(!format!("{config:?}").contains("hunter2"));
-        let password = config
-            .postgres
-            .as_ref()
-            .and_then(|postgres| postgres.password.as_ref());
+        let password = config.postgres.as_ref().and_then(|postgres| postgres.password.as_ref());
         assert_eq!(password.unwrap().reveal(), "hunter2");
     }
     let effective = url.effective().to_string();
     assert!(effective.contains("DATABASE_URL=postgres://u:***@h:5432/d?sslmode=prefer"));
-    assert!(
-        parts
-            .effective()
-            .to_string()
-            .contains("DB_PASSWORD=*** DB_SSL_MODE=prefer")
-    );
+    assert!(parts.effective().to_string().contains("DB_PASSWORD=*** DB_SSL_MODE=prefer"));
     let line = fault(&[], &[("DATABASE_URL", "hunter2")], &[]);
-    assert!(
-        line.contains("DATABASE_URL") && !line.contains("hunter2"),
-        "{line}"
-    );
+    assert!(line.contains("DATABASE_URL") && !line.contains("hunter2"), "{line}");
 }
 
 #[test]
@@ -231,18 +177,10 @@ fn the_help_names_every_setting_and_no_value_of_the_environment() {
     let names = flags::variables();
     assert_eq!(names.len(), 26);
     for (variable, flag) in names {
-        assert!(
-            help.contains(&format!("[env: {variable}]")),
-            "{variable} is missing:\n{help}"
-        );
+        assert!(help.contains(&format!("[env: {variable}]")), "{variable} is missing:\n{help}");
         assert!(help.contains(&flag), "{flag} is missing:\n{help}");
     }
-    for part in [
-        "[default: 8080]",
-        "[default: ./data]",
-        "Exit codes",
-        "one per core",
-    ] {
+    for part in ["[default: 8080]", "[default: ./data]", "Exit codes", "one per core"] {
         assert!(help.contains(part), "{part} is missing:\n{help}");
     }
     assert!(!help.contains("hunter2"));
@@ -258,23 +196,13 @@ fn the_version_is_that_of_the_package() {
 #[test]
 fn the_effective_configuration_names_every_setting() {
     let config = config(&["--data-dir", "/tmp/a b"], &[], &[]);
-    let mut known: Vec<String> = flags::variables()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    let mut told: Vec<&str> = config
-        .variables()
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
+    let mut known: Vec<String> = flags::variables().into_iter().map(|(name, _)| name).collect();
+    let mut told: Vec<&str> = config.variables().into_iter().map(|(name, _)| name).collect();
     known.sort_unstable();
     told.sort_unstable();
     assert_eq!(known, told);
     let line = config.effective().to_string();
-    assert!(
-        line.starts_with("SERVER_HOST=0.0.0.0 SERVER_PORT=8080 PORT_FILE= "),
-        "{line}"
-    );
+    assert!(line.starts_with("SERVER_HOST=0.0.0.0 SERVER_PORT=8080 PORT_FILE= "), "{line}");
     assert!(line.contains(" DATA_DIR=\"/tmp/a b\" "), "{line}");
 }
 
@@ -282,12 +210,7 @@ fn the_effective_configuration_names_every_setting() {
 fn origins_are_told_apart() {
     let origins = |text| config(&[], &[("CORS_ALLOWED_ORIGINS", text)], &[]).cors;
     assert_eq!(origins("*"), CorsOrigins::Any);
-    let listed = [
-        "https://a.example",
-        "http://127.0.0.1:3000",
-        "http://[::1]",
-        "http://[::1]:80",
-    ];
+    let listed = ["https://a.example", "http://127.0.0.1:3000", "http://[::1]", "http://[::1]:80"];
     let expected = CorsOrigins::Listed(listed.map(str::to_owned).to_vec());
     assert_eq!(origins(&listed.join(" , ")), expected);
 }
@@ -309,16 +232,9 @@ fn dotenv_is_read_or_refused_in_one_line() {
     assert!(!line.contains("hunter2"), "{line}");
     assert!(dotenv(b"A=\xFF\n").unwrap_err().contains("is not UTF-8"));
     let directory = tempfile::tempdir().unwrap();
-    assert!(
-        read_dotenv(&directory.path().join("none"))
-            .unwrap()
-            .is_empty()
-    );
+    assert!(read_dotenv(&directory.path().join("none")).unwrap().is_empty());
     let line = read_dotenv(directory.path()).unwrap_err().to_string();
-    assert!(
-        line.contains("cannot be read") && line.lines().count() == 1,
-        "{line}"
-    );
+    assert!(line.contains("cannot be read") && line.lines().count() == 1, "{line}");
 }
 
 #[test]
@@ -326,16 +242,12 @@ fn the_example_file_is_valid_and_names_every_setting() {
     let path = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.env.example"));
     let example = std::fs::read_to_string(path).unwrap();
     let set = read_dotenv(path).unwrap();
-    let pairs: Vec<(&str, &str)> = set
-        .iter()
-        .map(|(name, value)| (&**name, &**value))
-        .collect();
+    let pairs: Vec<(&str, &str)> = set.iter().map(|(name, value)| (&**name, &**value)).collect();
     let _ = config(&[], &[], &pairs);
     for (variable, _) in flags::variables() {
-        let named = example.lines().any(|line| {
-            line.trim_start_matches(['#', ' '])
-                .starts_with(&format!("{variable}="))
-        });
+        let named = example
+            .lines()
+            .any(|line| line.trim_start_matches(['#', ' ']).starts_with(&format!("{variable}=")));
         assert!(named, "{variable} is missing");
     }
 }

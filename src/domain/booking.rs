@@ -29,13 +29,8 @@ impl BookingStatus {
 
     /// The status that `name` stands for.
     pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::Pending,
-            Self::Confirmed,
-            Self::Cancelled,
-            Self::Expired,
-        ]
-        .into_iter()
-        .find(|status| status.name() == name)
+        [Self::Pending, Self::Confirmed, Self::Cancelled, Self::Expired]
+            .into_iter()
+            .find(|status| status.name() == name)
     }
 }

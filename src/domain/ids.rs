@@ -122,10 +122,7 @@ fn pack(kind: Kind, event: u32, index: u32, tag: Tag) -> PublicId {
     )
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "each field is masked to its width first"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "each field is masked to its width first")]
 fn unpack(id: PublicId, kind: Kind) -> Option<(u32, u32, Tag)> {
     if id.0 & VERSION_AND_VARIANT_MASK != VERSION_8 | VARIANT_RFC {
         return None;
@@ -157,10 +154,7 @@ impl UserId {
     /// Reads a client's UUID; `None` if it cannot be a user's.
     pub fn from_public(id: PublicId) -> Option<Self> {
         let (event, index, tag) = unpack(id, Kind::User)?;
-        (event == 0).then_some(Self {
-            number: UserNumber(index),
-            tag,
-        })
+        (event == 0).then_some(Self { number: UserNumber(index), tag })
     }
 }
 
@@ -182,10 +176,7 @@ impl EventId {
     /// Reads a client's UUID; `None` if it cannot be an event's.
     pub fn from_public(id: PublicId) -> Option<Self> {
         let (event, index, tag) = unpack(id, Kind::Event)?;
-        (index == 0).then_some(Self {
-            number: EventNumber(event),
-            tag,
-        })
+        (index == 0).then_some(Self { number: EventNumber(event), tag })
     }
 }
 
@@ -209,11 +200,7 @@ impl TicketId {
     /// Reads a client's UUID; `None` if it cannot be a ticket's.
     pub fn from_public(id: PublicId) -> Option<Self> {
         let (event, index, tag) = unpack(id, Kind::Ticket)?;
-        Some(Self {
-            event: EventNumber(event),
-            slot: SlotIndex(index),
-            tag,
-        })
+        Some(Self { event: EventNumber(event), slot: SlotIndex(index), tag })
     }
 }
 
@@ -237,11 +224,7 @@ impl BookingId {
     /// Reads a client's UUID; `None` if it cannot be a booking's.
     pub fn from_public(id: PublicId) -> Option<Self> {
         let (event, index, tag) = unpack(id, Kind::Booking)?;
-        Some(Self {
-            event: EventNumber(event),
-            row: RowNumber(index),
-            tag,
-        })
+        Some(Self { event: EventNumber(event), row: RowNumber(index), tag })
     }
 }
 
@@ -251,12 +234,7 @@ mod tests {
 
     #[test]
     fn ids_round_trip_and_are_version_8_uuids() {
-        for (event, index) in [
-            (0, 0),
-            (1, 1),
-            (EVENTS_MAX - 1, u32::MAX),
-            (12_345, 999_999),
-        ] {
+        for (event, index) in [(0, 0), (1, 1), (EVENTS_MAX - 1, u32::MAX), (12_345, 999_999)] {
             let id = TicketId {
                 event: EventNumber(event),
                 slot: SlotIndex(index),
@@ -265,22 +243,15 @@ mod tests {
             assert_eq!(TicketId::from_public(id.public()), Some(id));
             assert_eq!((id.public().0 >> 76) & 0xF, 8, "version");
             assert_eq!((id.public().0 >> 62) & 0b11, 0b10, "variant");
-            let booking = BookingId {
-                event: EventNumber(event),
-                row: RowNumber(index),
-                tag: Tag::new(7),
-            };
+            let booking =
+                BookingId { event: EventNumber(event), row: RowNumber(index), tag: Tag::new(7) };
             assert_eq!(BookingId::from_public(booking.public()), Some(booking));
         }
     }
 
     #[test]
     fn an_id_of_one_kind_is_never_read_as_another() {
-        let user = UserId {
-            number: UserNumber(3),
-            tag: Tag::new(9),
-        }
-        .public();
+        let user = UserId { number: UserNumber(3), tag: Tag::new(9) }.public();
         assert_eq!(EventId::from_public(user), None);
         assert_eq!(TicketId::from_public(user), None);
         assert_eq!(BookingId::from_public(user), None);

@@ -41,11 +41,7 @@ impl Amount {
 
     /// An amount of `units` minor units; `None` outside 0 to [`Amount::MAX`].
     pub const fn from_minor(units: i64) -> Option<Self> {
-        if units >= 0 && units <= Self::MAX.0 {
-            Some(Self(units))
-        } else {
-            None
-        }
+        if units >= 0 && units <= Self::MAX.0 { Some(Self(units)) } else { None }
     }
 
     /// How many minor units.
@@ -55,9 +51,7 @@ impl Amount {
 
     /// `count` times this amount; `None` beyond [`Amount::MAX`].
     pub fn times(self, count: u32) -> Option<Self> {
-        self.0
-            .checked_mul(i64::from(count))
-            .and_then(Self::from_minor)
+        self.0.checked_mul(i64::from(count)).and_then(Self::from_minor)
     }
 
     /// Reads the digits of a JSON number as an amount of a currency with `decimals` decimals.
@@ -96,13 +90,7 @@ impl Amount {
             if decimals == 0 {
                 return write!(f, "{}", self.0);
             }
-            write!(
-                f,
-                "{}.{:0width$}",
-                self.0 / unit,
-                self.0 % unit,
-                width = decimals as usize
-            )
+            write!(f, "{}.{:0width$}", self.0 / unit, self.0 % unit, width = decimals as usize)
         })
     }
 }
@@ -158,11 +146,7 @@ mod tests {
             ("99999999999999999999999", Err(AmountFault::TooLarge)),
         ];
         for (text, expected) in cases {
-            assert_eq!(
-                Amount::parse(text, 2).map(Amount::minor),
-                expected,
-                "{text:?}"
-            );
+            assert_eq!(Amount::parse(text, 2).map(Amount::minor), expected, "{text:?}");
         }
     }
 
@@ -170,10 +154,7 @@ mod tests {
     fn amounts_are_shown_with_the_currencys_decimals() {
         let shown = |code: &str, text: &str| {
             let decimals = Currency::from_code(code).unwrap().decimals();
-            Amount::parse(text, decimals)
-                .unwrap()
-                .display(decimals)
-                .to_string()
+            Amount::parse(text, decimals).unwrap().display(decimals).to_string()
         };
         assert_eq!(shown("USD", "75"), "75.00");
         assert_eq!(shown("USD", "0.05"), "0.05");

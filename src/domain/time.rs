@@ -13,11 +13,7 @@ impl Timestamp {
 
     /// An instant `milliseconds` after the epoch; later ones than [`Timestamp::MAX`] become it.
     pub const fn from_millis(milliseconds: u64) -> Self {
-        if milliseconds < Self::MAX.0 {
-            Self(milliseconds)
-        } else {
-            Self::MAX
-        }
+        if milliseconds < Self::MAX.0 { Self(milliseconds) } else { Self::MAX }
     }
 
     /// Milliseconds since the epoch.

@@ -100,25 +100,15 @@ mod tests {
 
     #[test]
     fn emails_are_checked_for_their_form() {
-        for good in [
-            "a@b",
-            "ada.lovelace@example.com",
-            "Ünï@exämple.org",
-            "a+b@c.d",
-        ] {
+        for good in ["a@b", "ada.lovelace@example.com", "Ünï@exämple.org", "a+b@c.d"] {
             assert!(Email::parse(good).is_ok(), "{good}");
         }
-        for bad in [
-            "", " ", "a", "@b", "a@", "a@b@c", "a b@c", "a@b c", "a@.b", "a@b.", "a\n@b",
-        ] {
+        for bad in ["", " ", "a", "@b", "a@", "a@b@c", "a b@c", "a@b c", "a@.b", "a@b.", "a\n@b"] {
             assert!(Email::parse(bad).is_err(), "{bad:?}");
         }
         let long = format!("{}@b", "a".repeat(EMAIL_CHARS_MAX - 2));
         assert!(Email::parse(&long).is_ok());
-        assert_eq!(
-            Email::parse(&format!("a{long}")),
-            Err(TextFault::TooLong(EMAIL_CHARS_MAX))
-        );
+        assert_eq!(Email::parse(&format!("a{long}")), Err(TextFault::TooLong(EMAIL_CHARS_MAX)));
     }
 
     #[test]

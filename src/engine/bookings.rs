@@ -53,14 +53,8 @@ impl Engine {
             return Err(Refusal::TooManyTickets);
         }
         refuse_duplicates(request.tickets)?;
-        let user = self
-            .store
-            .users
-            .find(request.user)
-            .ok_or(Refusal::UserNotFound)?;
-        let event = self
-            .find_event(request.event)
-            .ok_or(Refusal::EventNotFound)?;
+        let user = self.store.users.find(request.user).ok_or(Refusal::UserNotFound)?;
+        let event = self.find_event(request.event).ok_or(Refusal::EventNotFound)?;
         let mut slots = Vec::with_capacity(request.tickets.len());
         slots.extend(request.tickets.iter().filter_map(|&id| event.slot_of(id)));
         if slots.len() < request.tickets.len() || slots.is_empty() {
@@ -90,16 +84,10 @@ impl Engine {
             ttl_millis: self.hold_ttl_millis,
             stamp: stamp.map(OwnedStamp::new),
         };
-        let turn = Turn {
-            ledger: &self.log,
-            now,
-        };
+        let turn = Turn { ledger: &self.log, now };
         let link = |number, row: &Row| user.link(event.id.number, number, row);
         match event.seats.hold(turn, &terms, link).map_err(no_room)? {
-            HoldOutcome::Made {
-                row: number,
-                position,
-            } => {
+            HoldOutcome::Made { row: number, position } => {
                 let row = event.seats.row(number).expect("it was just made");
                 let position = position.or_else(|| self.helped_position(row));
                 self.due.push((terms.deadline(), event.id.number, number));
@@ -124,10 +112,7 @@ impl Engine {
     fn helped_position(&self, row: &Row) -> Option<Position> {
         for _ in 0..LSN_LOOKS {
             if let Some(lsn) = row.lsn() {
-                return Some(Position {
-                    lsn,
-                    wait_for: self.log.reserved(),
-                });
+                return Some(Position { lsn, wait_for: self.log.reserved() });
             }
             yield_now();
         }
@@ -159,15 +144,9 @@ impl Engine {
         answered_at: Timestamp,
     ) -> Made {
         let pending = Word::new(State::Pending, row.terms.deadline());
-        let booking = self
-            .booking_view(event, number, row, pending)
-            .expect("a pending word has a status");
-        Made {
-            booking,
-            hold,
-            answered_at,
-            replayed: false,
-        }
+        let booking =
+            self.booking_view(event, number, row, pending).expect("a pending word has a status");
+        Made { booking, hold, answered_at, replayed: false }
     }
 
     fn made_before(&self, subject: Subject, at: Timestamp) -> Result<Made, Refusal> {
@@ -180,10 +159,7 @@ impl Engine {
             | Subject::Cancelled(..) => return Err(Refusal::KeyReused),
         };
         let (event, row) = self.linked(event, number);
-        Ok(Made {
-            replayed: true,
-            ..self.made(event, number, row, hold, at)
-        })
+        Ok(Made { replayed: true, ..self.made(event, number, row, hold, at) })
     }
 
     /// Shows a booking.
@@ -192,10 +168,7 @@ impl Engine {
     pub fn booking(&self, id: PublicId) -> Answer<'_, BookingView> {
         self.answer(|| {
             let (event, number, row) = self.find_booking(id).ok_or(Refusal::BookingNotFound)?;
-            let turn = Turn {
-                ledger: &self.log,
-                now: self.clock.now(),
-            };
+            let turn = Turn { ledger: &self.log, now: self.clock.now() };
             let word = self.settled_or_read(event, turn, number, row);
             let view = self.booking_view(event, number, row, word);
             Ok((view.ok_or(Refusal::BookingNotFound)?, None))
@@ -241,23 +214,15 @@ impl Engine {
         };
         let view = |word, replayed| {
             let booking = self.booking_view(event, number, row, word);
-            booking
-                .map(|booking| Ended { booking, replayed })
-                .ok_or(Refusal::BookingNotFound)
+            booking.map(|booking| Ended { booking, replayed }).ok_or(Refusal::BookingNotFound)
         };
         self.keyed(stamp, |key| {
             if key.replay().is_some() {
                 return Ok((view(row.word(), true)?, None));
             }
             let now = self.clock.now();
-            let turn = Turn {
-                ledger: &self.log,
-                now,
-            };
-            let (word, own) = event
-                .seats
-                .end(turn, number, row, ending, stamp)
-                .map_err(no_room)?;
+            let turn = Turn { ledger: &self.log, now };
+            let (word, own) = event.seats.end(turn, number, row, ending, stamp).map_err(no_room)?;
             refuse_other_end(word, ending)?;
             let subject = match ending {
                 Ending::Confirm => Subject::Confirmed(event.id.number, number),
@@ -296,10 +261,7 @@ impl Engine {
         number: RowNumber,
         row: &Row,
     ) -> Word {
-        event
-            .seats
-            .settle(turn, number, row)
-            .unwrap_or_else(|NoRoom| row.word())
+        event.seats.settle(turn, number, row).unwrap_or_else(|NoRoom| row.word())
     }
 
     /// A booking as clients see it, unless it has not come to be.
@@ -312,12 +274,8 @@ impl Engine {
     ) -> Option<BookingView> {
         let status = word.status()?;
         let terms = &row.terms;
-        let user = self
-            .store
-            .users
-            .table
-            .get(terms.user.get())
-            .expect("a row names a user that exists");
+        let user =
+            self.store.users.table.get(terms.user.get()).expect("a row names a user that exists");
         let updated_at = match status {
             BookingStatus::Pending => terms.created_at,
             BookingStatus::Confirmed | BookingStatus::Cancelled | BookingStatus::Expired => {
@@ -325,19 +283,10 @@ impl Engine {
             }
         };
         Some(BookingView {
-            id: BookingId {
-                event: event.id.number,
-                row: number,
-                tag: terms.tag,
-            },
+            id: BookingId { event: event.id.number, row: number, tag: terms.tag },
             user: user.id,
             event: event.id,
-            tickets: terms
-                .slots
-                .as_slice()
-                .iter()
-                .map(|&slot| event.ticket(slot))
-                .collect(),
+            tickets: terms.slots.as_slice().iter().map(|&slot| event.ticket(slot)).collect(),
             status,
             total: terms.total,
             currency: event.details.currency,
@@ -349,11 +298,7 @@ impl Engine {
 
     /// An answer that refuses.
     fn refused<T>(&self, refusal: Refusal) -> Answer<'_, T> {
-        Answer {
-            result: Err(refusal),
-            position: self.position(),
-            open: Open::default(),
-        }
+        Answer { result: Err(refusal), position: self.position(), open: Open::default() }
     }
 }
 
@@ -368,17 +313,10 @@ fn refuse_duplicates(tickets: &[PublicId]) -> Result<(), Refusal> {
     }
     let mut sorted = tickets.to_vec();
     sorted.sort_unstable();
-    let mut duplicates: Vec<_> = sorted
-        .windows(2)
-        .filter(|pair| pair[0] == pair[1])
-        .map(|pair| pair[0])
-        .collect();
+    let mut duplicates: Vec<_> =
+        sorted.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
     duplicates.dedup();
-    if duplicates.is_empty() {
-        Ok(())
-    } else {
-        Err(Refusal::DuplicateTickets(duplicates))
-    }
+    if duplicates.is_empty() { Ok(()) } else { Err(Refusal::DuplicateTickets(duplicates)) }
 }
 
 /// The user's own pending booking of exactly these slots, if that is what has taken them.
@@ -393,32 +331,19 @@ fn held_already<'e>(
     let same = taken.len() == slots.len()
         && row.terms.user == user.id.number
         && row.terms.slots.as_slice() == slots
-        && taken
-            .iter()
-            .all(|t| t.row == first.row && t.word.state() == State::Pending);
+        && taken.iter().all(|t| t.row == first.row && t.word.state() == State::Pending);
     same.then_some((first.row, row))
 }
 
 fn conflicts(event: &Event, user: &User, taken: &[Taken]) -> Vec<Conflict> {
     let conflict = |taken: &Taken| {
-        let row = event
-            .seats
-            .row(taken.row)
-            .expect("a slot names a row that is complete");
-        let id = BookingId {
-            event: event.id.number,
-            row: taken.row,
-            tag: row.terms.tag,
-        };
+        let row = event.seats.row(taken.row).expect("a slot names a row that is complete");
+        let id = BookingId { event: event.id.number, row: taken.row, tag: row.terms.tag };
         let sold = taken.word.state() == State::Confirmed;
         Conflict {
             ticket: event.ticket(taken.slot),
             slot: taken.slot,
-            status: if sold {
-                TicketStatus::Sold
-            } else {
-                TicketStatus::Reserved
-            },
+            status: if sold { TicketStatus::Sold } else { TicketStatus::Reserved },
             held_by_you: (row.terms.user == user.id.number).then_some(id),
         }
     };

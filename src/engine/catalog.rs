@@ -47,13 +47,7 @@ impl Event {
         created_at: Timestamp,
     ) -> Self {
         let seats = Seats::new(id.number, details.total_seats);
-        Self {
-            id,
-            ticket_key,
-            details: Arc::new(details),
-            created_at,
-            seats,
-        }
+        Self { id, ticket_key, details: Arc::new(details), created_at, seats }
     }
 
     /// What one ticket costs.
@@ -63,20 +57,16 @@ impl Event {
 
     /// The sum of the prices of these tickets, unless it is beyond what an amount can hold.
     pub(super) fn total_of(&self, slots: &[SlotIndex]) -> Option<Amount> {
-        let sum = slots.iter().try_fold(0_i64, |sum, &slot| {
-            sum.checked_add(self.price_of(slot).minor())
-        })?;
+        let sum = slots
+            .iter()
+            .try_fold(0_i64, |sum, &slot| sum.checked_add(self.price_of(slot).minor()))?;
         Amount::from_minor(sum)
     }
 
     pub(super) fn ticket(&self, slot: SlotIndex) -> TicketId {
         let mut hasher = SipHasher13::new_with_key(&self.ticket_key.to_le_bytes());
         hasher.write(&slot.get().to_le_bytes());
-        TicketId {
-            event: self.id.number,
-            slot,
-            tag: Tag::new(hasher.finish()),
-        }
+        TicketId { event: self.id.number, slot, tag: Tag::new(hasher.finish()) }
     }
 
     /// The slot of the ticket that an id names, if it is one of this event.
@@ -113,30 +103,15 @@ impl Engine {
                 let Subject::EventCreated(number) = subject else {
                     return Err(Refusal::KeyReused);
                 };
-                let id = self
-                    .store
-                    .events
-                    .get(number.get())
-                    .ok_or(Refusal::EventNotFound)?
-                    .id;
-                return Ok((
-                    Created {
-                        id,
-                        at,
-                        replayed: true,
-                    },
-                    None,
-                ));
+                let id = self.store.events.get(number.get()).ok_or(Refusal::EventNotFound)?.id;
+                return Ok((Created { id, at, replayed: true }, None));
             }
             if !self.log.has_room() {
                 return Err(Refusal::StorageUnavailable);
             }
             self.claim_tickets(details.total_seats)?;
             let number = self.store.events.claim().ok_or(Refusal::Overloaded)?;
-            let id = EventId {
-                number: EventNumber::new(number),
-                tag: Tag::new(rand::random()),
-            };
+            let id = EventId { number: EventNumber::new(number), tag: Tag::new(rand::random()) };
             let event = Event::new(id, rand::random(), details, self.clock.now());
             let at = event.created_at;
             let place = self.reserve(Urgency::Take, &Fact::EventCreated(fact_of(&event, stamp)))?;
@@ -146,14 +121,7 @@ impl Engine {
                 .expect("a claimed number is set by its claimer alone");
             let position = place.fill();
             key.succeeded(Subject::EventCreated(id.number), at);
-            Ok((
-                Created {
-                    id,
-                    at,
-                    replayed: false,
-                },
-                Some(position),
-            ))
+            Ok((Created { id, at, replayed: false }, Some(position)))
         })
     }
 
@@ -170,10 +138,7 @@ impl Engine {
     /// The event that an id names.
     pub(super) fn find_event(&self, id: PublicId) -> Option<&Event> {
         let id = EventId::from_public(id)?;
-        self.store
-            .events
-            .get(id.number.get())
-            .filter(|event| event.id.tag == id.tag)
+        self.store.events.get(id.number.get()).filter(|event| event.id.tag == id.tag)
     }
 
     /// Shows an event.
@@ -193,22 +158,9 @@ impl Engine {
         self.answer(|| {
             let next = match after {
                 None => 0,
-                Some(id) => {
-                    self.find_event(id)
-                        .ok_or(Refusal::EventNotFound)?
-                        .id
-                        .number
-                        .get()
-                        + 1
-                }
+                Some(id) => self.find_event(id).ok_or(Refusal::EventNotFound)?.id.number.get() + 1,
             };
-            Ok((
-                EventCursor {
-                    next,
-                    end: self.store.events.claimed(),
-                },
-                None,
-            ))
+            Ok((EventCursor { next, end: self.store.events.claimed() }, None))
         })
     }
 
@@ -219,9 +171,7 @@ impl Engine {
         max: usize,
         page: &mut Vec<EventView>,
     ) -> Position {
-        let stop = cursor
-            .end
-            .min(cursor.next.saturating_add(EVENTS_PER_STEP_MAX));
+        let stop = cursor.end.min(cursor.next.saturating_add(EVENTS_PER_STEP_MAX));
         let full = page.len() + max;
         while cursor.next < stop && page.len() < full {
             page.extend(self.store.events.get(cursor.next).map(Event::view));
@@ -250,12 +200,7 @@ impl Engine {
                 },
             };
             let end = event.details.total_seats;
-            let cursor = TicketCursor {
-                event: event.id.number,
-                next,
-                end,
-                status,
-            };
+            let cursor = TicketCursor { event: event.id.number, next, end, status };
             Ok(((event.view(), cursor), None))
         })
     }
@@ -268,30 +213,17 @@ impl Engine {
         max: usize,
         page: &mut Vec<TicketView>,
     ) -> Position {
-        let event = self
-            .store
-            .events
-            .get(cursor.event.get())
-            .expect("a cursor comes from an event");
-        let turn = Turn {
-            ledger: &self.log,
-            now: self.clock.now(),
-        };
-        let stop = cursor
-            .end
-            .min(cursor.next.saturating_add(SLOTS_PER_STEP_MAX));
+        let event =
+            self.store.events.get(cursor.event.get()).expect("a cursor comes from an event");
+        let turn = Turn { ledger: &self.log, now: self.clock.now() };
+        let stop = cursor.end.min(cursor.next.saturating_add(SLOTS_PER_STEP_MAX));
         let full = page.len() + max;
         while cursor.next < stop && page.len() < full {
             let slot = SlotIndex::new(cursor.next);
             cursor.next += 1;
             let (status, updated_at) = self.ticket_status(event, turn, slot);
             if cursor.status.is_none_or(|want| want == status) {
-                page.push(TicketView {
-                    id: event.ticket(slot),
-                    slot,
-                    status,
-                    updated_at,
-                });
+                page.push(TicketView { id: event.ticket(slot), slot, status, updated_at });
             }
         }
         self.position()

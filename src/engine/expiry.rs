@@ -64,11 +64,7 @@ impl Engine {
         while let Some(due) = self.due.pop() {
             schedule.ahead.push(Reverse(due));
         }
-        while schedule
-            .ahead
-            .peek()
-            .is_some_and(|Reverse((deadline, ..))| *deadline <= now)
-        {
+        while schedule.ahead.peek().is_some_and(|Reverse((deadline, ..))| *deadline <= now) {
             let Some(Reverse(due)) = schedule.ahead.pop() else {
                 break;
             };
@@ -77,10 +73,7 @@ impl Engine {
                 schedule.lapsed.push(due);
             }
         }
-        let turn = Turn {
-            ledger: &self.log,
-            now,
-        };
+        let turn = Turn { ledger: &self.log, now };
         for _ in 0..BATCH_MAX {
             let Some(&(_, event, number)) = schedule.lapsed.last() else {
                 break;
@@ -121,10 +114,7 @@ impl Sweeper {
         let thread = std::thread::Builder::new()
             .name("sweeper".into())
             .spawn(move || run(&engine, &stopped))?;
-        Ok(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 

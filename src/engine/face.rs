@@ -179,10 +179,7 @@ impl Engine {
     /// Where an answer stands that has read its last word and has no record of its own.
     pub fn position(&self) -> Position {
         let mark = self.log.reserved();
-        Position {
-            lsn: mark,
-            wait_for: mark,
-        }
+        Position { lsn: mark, wait_for: mark }
     }
 
     /// Figures for the statistics.
@@ -231,11 +228,7 @@ impl Engine {
             Err(refusal) => (Err(refusal), None),
         };
         let position = own.unwrap_or_else(|| self.position());
-        Answer {
-            result,
-            position,
-            open: Open { lane: None, key },
-        }
+        Answer { result, position, open: Open { lane: None, key } }
     }
 
     /// Reserves a place for a fact that nobody competes for.

@@ -22,14 +22,8 @@ pub(super) const KEYS_MAX: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug)]
 enum Entry {
-    InFlight {
-        fingerprint: u128,
-    },
-    Done {
-        fingerprint: u128,
-        subject: Subject,
-        at: Timestamp,
-    },
+    InFlight { fingerprint: u128 },
+    Done { fingerprint: u128, subject: Subject, at: Timestamp },
 }
 
 impl Entry {
@@ -92,14 +86,7 @@ impl Drop for KeyInFlight<'_> {
         match self.success {
             Some((subject, at)) => {
                 let fingerprint = self.fingerprint;
-                entries.insert(
-                    self.hash,
-                    Entry::Done {
-                        fingerprint,
-                        subject,
-                        at,
-                    },
-                );
+                entries.insert(self.hash, Entry::Done { fingerprint, subject, at });
             }
             None => {
                 entries.remove(&self.hash);
@@ -110,10 +97,7 @@ impl Drop for KeyInFlight<'_> {
 
 impl Keys {
     pub(super) fn new() -> Self {
-        Self {
-            entries: HashMap::new(),
-            secret: rand::random(),
-        }
+        Self { entries: HashMap::new(), secret: rand::random() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -134,12 +118,7 @@ impl Keys {
             return Err(Refusal::Overloaded);
         }
         let Err(occupied) = entries.try_insert(hash, Entry::InFlight { fingerprint }) else {
-            return Ok(Key::New(KeyInFlight {
-                keys: self,
-                hash,
-                fingerprint,
-                success: None,
-            }));
+            return Ok(Key::New(KeyInFlight { keys: self, hash, fingerprint, success: None }));
         };
         match *occupied.current {
             entry if entry.fingerprint() != fingerprint => Err(Refusal::KeyReused),
@@ -150,11 +129,7 @@ impl Keys {
 
     /// Replay: what the log says that a key stands for.
     pub(super) fn restore(&self, stamp: RequestStamp<'_>, subject: Subject, at: Timestamp) {
-        let entry = Entry::Done {
-            fingerprint: stamp.fingerprint,
-            subject,
-            at,
-        };
+        let entry = Entry::Done { fingerprint: stamp.fingerprint, subject, at };
         self.entries.pin().insert(self.hash(stamp.key), entry);
     }
 
@@ -172,10 +147,7 @@ mod tests {
     use super::*;
     use crate::domain::UserNumber;
 
-    const STAMP: RequestStamp<'_> = RequestStamp {
-        key: "k",
-        fingerprint: 1,
-    };
+    const STAMP: RequestStamp<'_> = RequestStamp { key: "k", fingerprint: 1 };
     const SUBJECT: Subject = Subject::UserCreated(UserNumber::new(7));
 
     fn now() -> Timestamp {
@@ -198,23 +170,11 @@ mod tests {
     fn a_key_belongs_to_one_request() {
         let keys = Keys::new();
         keys.restore(STAMP, SUBJECT, now());
-        let other = RequestStamp {
-            fingerprint: 2,
-            ..STAMP
-        };
+        let other = RequestStamp { fingerprint: 2, ..STAMP };
         assert_eq!(keys.begin(other).unwrap_err(), Refusal::KeyReused);
-        let in_flight = keys
-            .begin(RequestStamp {
-                key: "l",
-                fingerprint: 1,
-            })
-            .unwrap();
+        let in_flight = keys.begin(RequestStamp { key: "l", fingerprint: 1 }).unwrap();
         assert_eq!(
-            keys.begin(RequestStamp {
-                key: "l",
-                fingerprint: 2
-            })
-            .unwrap_err(),
+            keys.begin(RequestStamp { key: "l", fingerprint: 2 }).unwrap_err(),
             Refusal::KeyReused
         );
         drop(in_flight);

@@ -37,10 +37,7 @@ impl Place for wal::Reservation<'_> {
     fn fill(mut self) -> Position {
         let lsn = wal::Reservation::lsn(&self);
         self.decided();
-        Position {
-            lsn,
-            wait_for: self.commit(),
-        }
+        Position { lsn, wait_for: self.commit() }
     }
 
     fn void(self) {

@@ -29,9 +29,7 @@ impl Drop for LanePlace<'_> {
 
 impl Lanes {
     pub(super) fn new(count: u32, capacity: u32) -> Self {
-        let lengths = (0..count.max(1))
-            .map(|_| CachePadded::new(AtomicU32::new(0)))
-            .collect();
+        let lengths = (0..count.max(1)).map(|_| CachePadded::new(AtomicU32::new(0))).collect();
         Self { lengths, capacity }
     }
 
@@ -46,9 +44,7 @@ impl Lanes {
 
     /// How many requests each lane holds now.
     pub(super) fn lengths(&self) -> impl Iterator<Item = u32> + '_ {
-        self.lengths
-            .iter()
-            .map(|length| length.load(Ordering::Relaxed))
+        self.lengths.iter().map(|length| length.load(Ordering::Relaxed))
     }
 
     pub(super) fn capacity(&self) -> u32 {

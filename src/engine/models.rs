@@ -29,16 +29,8 @@ const TTL_MILLIS: u32 = 10;
 enum Entry {
     Reserved,
     Void,
-    Held {
-        row: u32,
-        slots: Vec<u32>,
-        deadline: u64,
-    },
-    Ended {
-        row: u32,
-        state: State,
-        at: u64,
-    },
+    Held { row: u32, slots: Vec<u32>, deadline: u64 },
+    Ended { row: u32, state: State, at: u64 },
 }
 
 /// A log whose order can be read afterwards.
@@ -58,11 +50,7 @@ struct Slip<'a> {
 
 impl Ledgers {
     fn new(room: u32) -> Self {
-        Self {
-            tail: AtomicU32::new(0),
-            room,
-            entries: Mutex::default(),
-        }
+        Self { tail: AtomicU32::new(0), room, entries: Mutex::default() }
     }
 
     fn put(&self, place: u32, entry: Entry) {
@@ -106,11 +94,7 @@ impl Ledger for Ledgers {
             return Err(NoRoom);
         }
         self.put(place, Entry::Reserved);
-        Ok(Slip {
-            ledger: self,
-            place,
-            entry: entry_of(fact),
-        })
+        Ok(Slip { ledger: self, place, entry: entry_of(fact) })
     }
 }
 
@@ -142,17 +126,11 @@ fn time(millis: u64) -> Timestamp {
 impl Model {
     fn new(seats: u32, room: u32) -> Arc<Self> {
         let seats = Seats::new(EventNumber::new(0), seats);
-        Arc::new(Self {
-            seats,
-            ledger: Ledgers::new(room),
-        })
+        Arc::new(Self { seats, ledger: Ledgers::new(room) })
     }
 
     fn turn(&self, now: u64) -> Turn<'_, Ledgers> {
-        Turn {
-            ledger: &self.ledger,
-            now: time(now),
-        }
+        Turn { ledger: &self.ledger, now: time(now) }
     }
 
     fn hold(&self, user: u32, slots: &[u32], now: u64) -> Result<HoldOutcome, NoRoom> {
@@ -179,9 +157,7 @@ impl Model {
 
     fn end(&self, row: RowNumber, ending: Ending, now: u64) -> Result<State, NoRoom> {
         let found = self.seats.row(row).unwrap();
-        self.seats
-            .end(self.turn(now), row, found, ending, None)
-            .map(|(word, _)| word.state())
+        self.seats.end(self.turn(now), row, found, ending, None).map(|(word, _)| word.state())
     }
 
     /// Replays the log and compares it with the words. Returns the rows by their final state.
@@ -189,20 +165,11 @@ impl Model {
         let entries = self.ledger.entries.lock().unwrap();
         let mut holders: HashMap<u32, u32> = HashMap::new();
         let mut rows: HashMap<u32, (State, u64, Vec<u32>)> = HashMap::new();
-        for place in 0..self
-            .ledger
-            .tail
-            .load(Ordering::Relaxed)
-            .min(self.ledger.room)
-        {
+        for place in 0..self.ledger.tail.load(Ordering::Relaxed).min(self.ledger.room) {
             match &entries[&place] {
                 Entry::Reserved => panic!("place {place} was neither filled nor voided"),
                 Entry::Void => {}
-                Entry::Held {
-                    row,
-                    slots,
-                    deadline,
-                } => {
+                Entry::Held { row, slots, deadline } => {
                     for slot in slots {
                         let before = holders.insert(*slot, *row);
                         assert_eq!(before, None, "slot {slot} sold twice: {entries:?}");
@@ -216,18 +183,14 @@ impl Model {
                     assert_eq!(at >= deadline, *state == State::Expired, "ended at {at}");
                     *found = *state;
                     if *state != State::Confirmed {
-                        slots
-                            .iter()
-                            .for_each(|slot| assert!(holders.remove(slot).is_some()));
+                        slots.iter().for_each(|slot| assert!(holders.remove(slot).is_some()));
                     }
                 }
             }
         }
         drop(entries);
         self.compare(&rows);
-        rows.into_iter()
-            .map(|(row, (state, ..))| (row, state))
-            .collect()
+        rows.into_iter().map(|(row, (state, ..))| (row, state)).collect()
     }
 
     fn compare(&self, replayed: &HashMap<u32, (State, u64, Vec<u32>)>) {
@@ -249,19 +212,12 @@ impl Model {
                 _ => continue,
             }
             for &slot in row.terms.slots.as_slice() {
-                let (holder, _) = self
-                    .seats
-                    .last_named(slot)
-                    .expect("a live row is in its slots");
+                let (holder, _) = self.seats.last_named(slot).expect("a live row is in its slots");
                 assert_eq!(holder, number, "a live row is in all its slots");
             }
         }
         let counts = self.seats.tally().read();
-        assert_eq!(
-            (counts.reserved, counts.sold),
-            (reserved, sold),
-            "the counters"
-        );
+        assert_eq!((counts.reserved, counts.sold), (reserved, sold), "the counters");
     }
 }
 
@@ -285,10 +241,7 @@ fn two_overlapping_holds_have_one_winner() {
         let thread = thread::spawn(move || is_made(&other.hold(1, &[0, 1], 0)));
         let own = is_made(&model.hold(2, &[1, 2], 0));
         let others = thread.join().unwrap();
-        assert!(
-            own ^ others,
-            "one of two overlapping holds is made: {own} {others}"
-        );
+        assert!(own ^ others, "one of two overlapping holds is made: {own} {others}");
         assert_eq!(model.audit().len(), 1);
     });
 }
@@ -304,11 +257,7 @@ fn three_holds_in_a_chain_are_all_or_nothing() {
         let (first, second) = (spawn(1, &[0, 1]), spawn(2, &[1, 2]));
         let third = is_made(&model.hold(3, &[0, 2], 0));
         let made = [first.join().unwrap(), second.join().unwrap(), third];
-        assert_eq!(
-            made.iter().filter(|made| **made).count(),
-            1,
-            "each overlaps both others"
-        );
+        assert_eq!(made.iter().filter(|made| **made).count(), 1, "each overlaps both others");
         assert_eq!(model.audit().len(), 1);
     });
 }
@@ -390,10 +339,7 @@ fn counters_show_what_a_reader_has_seen() {
         let model = Model::new(1, 16);
         let other = Arc::clone(&model);
         let thread = thread::spawn(move || other.held(1, &[0], 0));
-        let seen = model
-            .seats
-            .last_named(SlotIndex::new(0))
-            .map(|(_, row)| row.word().state());
+        let seen = model.seats.last_named(SlotIndex::new(0)).map(|(_, row)| row.word().state());
         let counts = model.seats.tally().read();
         if seen == Some(State::Pending) {
             assert_eq!(counts.reserved, 1, "a booking that was seen is counted");

@@ -83,10 +83,7 @@ impl Store {
             return Err(Illegal("a second user with one e-mail address"));
         }
         let user = User::new(fact.user, fact.at, email, name);
-        self.users
-            .table
-            .set(number.get(), user)
-            .ok_or(Illegal("a user number used twice"))?;
+        self.users.table.set(number.get(), user).ok_or(Illegal("a user number used twice"))?;
         self.restore_key(fact.stamp, Subject::UserCreated(number), fact.at);
         Ok(())
     }
@@ -99,11 +96,7 @@ impl Store {
         if emails.insert(email.key(), fact.user).is_some() {
             return Err(Illegal("a second user with one e-mail address"));
         }
-        user.set_profile(Profile {
-            email,
-            name,
-            updated_at: fact.at,
-        });
+        user.set_profile(Profile { email, name, updated_at: fact.at });
         Ok(())
     }
 
@@ -123,11 +116,7 @@ impl Store {
     }
 
     fn living_user(&self, number: u32) -> Result<&User, ReplayError> {
-        let user = self
-            .users
-            .table
-            .get(number)
-            .filter(|user| !user.is_deleted());
+        let user = self.users.table.get(number).filter(|user| !user.is_deleted());
         user.ok_or(Illegal("a user that does not exist"))
     }
 
@@ -147,34 +136,25 @@ impl Store {
         }
         let event = Event::new(fact.event, fact.ticket_key, details, fact.at);
         let number = fact.event.number;
-        self.events
-            .set(number.get(), event)
-            .ok_or(Illegal("an event number used twice"))?;
+        self.events.set(number.get(), event).ok_or(Illegal("an event number used twice"))?;
         self.restore_key(fact.stamp, Subject::EventCreated(number), fact.at);
         Ok(())
     }
 
     fn replay_held(&self, fact: &Held<'_>, lsn: wal::Lsn) -> Result<(), ReplayError> {
-        let event = self
-            .events
-            .get(fact.event.get())
-            .ok_or(Illegal("an event that is not there"))?;
+        let event =
+            self.events.get(fact.event.get()).ok_or(Illegal("an event that is not there"))?;
         let user = self.living_user(fact.user.get())?;
         let slots: &[SlotIndex] = &fact.tickets;
         let ascending = slots.windows(2).all(|pair| pair[0] < pair[1]);
         if slots.is_empty() || slots.len() > TICKETS_PER_BOOKING_MAX || !ascending {
             return Err(Illegal("a booking whose tickets are not an ascending list"));
         }
-        if slots
-            .last()
-            .is_some_and(|last| last.get() >= event.details.total_seats)
-        {
+        if slots.last().is_some_and(|last| last.get() >= event.details.total_seats) {
             return Err(Illegal("a booking of a ticket that is not there"));
         }
         if event.total_of(slots) != Some(fact.total) {
-            return Err(Illegal(
-                "a booking whose total is not the sum of its prices",
-            ));
+            return Err(Illegal("a booking whose total is not the sum of its prices"));
         }
         let ttl = fact.deadline.millis().checked_sub(fact.at.millis());
         let terms = Terms {
@@ -188,9 +168,10 @@ impl Store {
                 .ok_or(Illegal("a booking whose deadline does not fit its time"))?,
             stamp: None,
         };
-        let row = event.seats.replay_hold(fact.row, terms).ok_or(Illegal(
-            "a booking of a ticket that is taken, or a row used twice",
-        ))?;
+        let row = event
+            .seats
+            .replay_hold(fact.row, terms)
+            .ok_or(Illegal("a booking of a ticket that is taken, or a row used twice"))?;
         row.note_lsn(lsn);
         user.link(fact.event, fact.row, row);
         self.restore_key(fact.stamp, Subject::Held(fact.event, fact.row), fact.at);
@@ -202,23 +183,15 @@ impl Store {
         event: EventNumber,
         number: RowNumber,
     ) -> Result<(&Event, &Row), ReplayError> {
-        let event = self
-            .events
-            .get(event.get())
-            .ok_or(Illegal("an event that is not there"))?;
-        let row = event
-            .seats
-            .row(number)
-            .ok_or(Illegal("a booking that is not there"))?;
+        let event = self.events.get(event.get()).ok_or(Illegal("an event that is not there"))?;
+        let row = event.seats.row(number).ok_or(Illegal("a booking that is not there"))?;
         Ok((event, row))
     }
 
     fn replay_transition(&self, fact: &Transition<'_>, state: State) -> Result<(), ReplayError> {
         let (event, row) = self.replayed_row(fact.event, fact.row)?;
         if !event.seats.replay_end(row, state, fact.at) {
-            return Err(Illegal(
-                "the end of a booking that was not pending at that time",
-            ));
+            return Err(Illegal("the end of a booking that was not pending at that time"));
         }
         let subject = match state {
             State::Confirmed => Subject::Confirmed(fact.event, fact.row),
@@ -237,15 +210,10 @@ impl Store {
     fn replay_key_bound(&self, fact: KeyBound<'_>) -> Result<(), ReplayError> {
         match fact.subject {
             Subject::UserCreated(user) => {
-                self.users
-                    .table
-                    .get(user.get())
-                    .ok_or(Illegal("a user that is not there"))?;
+                self.users.table.get(user.get()).ok_or(Illegal("a user that is not there"))?;
             }
             Subject::EventCreated(event) => {
-                self.events
-                    .get(event.get())
-                    .ok_or(Illegal("an event that is not there"))?;
+                self.events.get(event.get()).ok_or(Illegal("an event that is not there"))?;
             }
             Subject::Held(event, row)
             | Subject::HeldAlready(event, row)

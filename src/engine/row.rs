@@ -123,17 +123,11 @@ pub(super) struct OwnedStamp {
 
 impl OwnedStamp {
     pub(super) fn new(stamp: RequestStamp<'_>) -> Box<Self> {
-        Box::new(Self {
-            key: stamp.key.into(),
-            fingerprint: stamp.fingerprint,
-        })
+        Box::new(Self { key: stamp.key.into(), fingerprint: stamp.fingerprint })
     }
 
     pub(super) fn borrow(&self) -> RequestStamp<'_> {
-        RequestStamp {
-            key: &self.key,
-            fingerprint: self.fingerprint,
-        }
+        RequestStamp { key: &self.key, fingerprint: self.fingerprint }
     }
 }
 
@@ -209,10 +203,7 @@ impl Row {
 
     /// The LSN of the record that made the booking, once whoever wrote it has said so.
     pub(super) fn lsn(&self) -> Option<wal::Lsn> {
-        self.made_at
-            .load(Ordering::Relaxed)
-            .checked_sub(1)
-            .map(wal::Lsn::new)
+        self.made_at.load(Ordering::Relaxed).checked_sub(1).map(wal::Lsn::new)
     }
 
     /// The same user's booking before this one.
@@ -236,18 +227,13 @@ impl Link {
     pub(super) const SPARE_BITS: u64 = 0b11 << 62;
 
     pub(super) fn to_bits(self) -> u64 {
-        self.0.map_or(0, |(event, row)| {
-            (u64::from(event.get()) << 32) | u64::from(row.get())
-        })
+        self.0.map_or(0, |(event, row)| (u64::from(event.get()) << 32) | u64::from(row.get()))
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the halves of a word")]
     pub(super) fn from_bits(bits: u64) -> Self {
         let bits = bits & !Self::SPARE_BITS;
-        let link = (
-            EventNumber::new((bits >> 32) as u32),
-            RowNumber::new(bits as u32),
-        );
+        let link = (EventNumber::new((bits >> 32) as u32), RowNumber::new(bits as u32));
         Self((bits != 0).then_some(link))
     }
 }
@@ -270,10 +256,6 @@ mod tests {
 
     #[test]
     fn a_single_ticket_booking_stays_small() {
-        assert!(
-            size_of::<std::sync::OnceLock<Row>>() <= 96,
-            "{}",
-            size_of::<Row>()
-        );
+        assert!(size_of::<std::sync::OnceLock<Row>>() <= 96, "{}", size_of::<Row>());
     }
 }

@@ -160,9 +160,7 @@ impl Seats {
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = (RowNumber, &Row)> {
-        self.rows
-            .iter()
-            .map(|(index, row)| (RowNumber::new(index + 1), row))
+        self.rows.iter().map(|(index, row)| (RowNumber::new(index + 1), row))
     }
 
     /// How many rows were ever begun.
@@ -211,10 +209,7 @@ impl Seats {
                 // it back meanwhile.
                 State::RefusedConflict => {}
                 State::Pending | State::Confirmed | State::Cancelled | State::Expired => {
-                    return Ok(HoldOutcome::Made {
-                        row: number,
-                        position,
-                    });
+                    return Ok(HoldOutcome::Made { row: number, position });
                 }
             }
         }
@@ -294,11 +289,7 @@ impl Seats {
             };
             let word = self.settle(turn, row_number, row)?;
             if is_live(word) {
-                taken.push(Taken {
-                    slot,
-                    row: row_number,
-                    word,
-                });
+                taken.push(Taken { slot, row: row_number, word });
             }
         }
         Ok(taken)
@@ -351,10 +342,7 @@ impl Seats {
                 }
             }
             let own = number.get();
-            if slot
-                .compare_exchange(seen, own, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
-            {
+            if slot.compare_exchange(seen, own, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return true;
             }
         }
@@ -404,12 +392,7 @@ impl Seats {
         stamp: Option<RequestStamp<'_>>,
     ) -> Result<(Word, Option<Position>), NoRoom> {
         let count = row.terms.slots.count();
-        let transition = Transition {
-            event: self.event,
-            row: number,
-            at: turn.now,
-            stamp,
-        };
+        let transition = Transition { event: self.event, row: number, at: turn.now, stamp };
         let (fact, change) = match state {
             State::Confirmed => (Fact::Confirmed(transition), Change::Sold(count)),
             State::Cancelled => (Fact::Cancelled(transition), Change::Released(count)),
@@ -449,10 +432,7 @@ impl Seats {
     /// The row that a slot's word names.
     fn named(&self, word: u32) -> Option<(RowNumber, &Row)> {
         let index = word.checked_sub(1)?;
-        let row = self
-            .rows
-            .get(index)
-            .expect("a slot names a row that was complete before");
+        let row = self.rows.get(index).expect("a slot names a row that was complete before");
         Some((RowNumber::new(word), row))
     }
 
@@ -484,11 +464,8 @@ impl Seats {
             return false;
         }
         let count = row.terms.slots.count();
-        let change = if state == State::Confirmed {
-            Change::Sold(count)
-        } else {
-            Change::Released(count)
-        };
+        let change =
+            if state == State::Confirmed { Change::Sold(count) } else { Change::Released(count) };
         self.tally.begin();
         let decided = row.decide(word, Word::new(state, at)).is_ok();
         self.tally.end(change);
@@ -525,7 +502,5 @@ fn free_slots(seats: usize) -> Box<[AtomicU32]> {
 
 #[cfg(booking_loom)]
 fn free_slots(seats: usize) -> Box<[AtomicU32]> {
-    std::iter::repeat_with(|| AtomicU32::new(0))
-        .take(seats)
-        .collect()
+    std::iter::repeat_with(|| AtomicU32::new(0)).take(seats).collect()
 }

@@ -42,8 +42,7 @@ impl Store {
             let number = event.id.number;
             event.seats.rows().filter_map(move |(row_number, row)| {
                 let word = row.word();
-                word.status()
-                    .map(|_| hash_row(number, row_number, row, word))
+                word.status().map(|_| hash_row(number, row_number, row, word))
             })
         });
         users.chain(events).chain(rows).fold(0, u128::wrapping_add)
@@ -52,18 +51,12 @@ impl Store {
     /// How many bookings there are, whatever became of them.
     pub(super) fn bookings(&self) -> u64 {
         let bookings = |event: &Event| event.seats.rows_claimed();
-        self.events
-            .iter()
-            .map(|(_, event)| u64::from(bookings(event)))
-            .sum()
+        self.events.iter().map(|(_, event)| u64::from(bookings(event))).sum()
     }
 
     /// Tickets under a hold.
     pub(super) fn reserved(&self) -> u64 {
-        self.events
-            .iter()
-            .map(|(_, event)| u64::from(event.seats.tally().read().reserved))
-            .sum()
+        self.events.iter().map(|(_, event)| u64::from(event.seats.tally().read().reserved)).sum()
     }
 }
 
@@ -135,7 +128,5 @@ fn hash_row(event: EventNumber, number: RowNumber, row: &Row, word: Word) -> u12
         .number(terms.created_at.millis())
         .number(terms.deadline().millis());
     let slots = terms.slots.as_slice().iter();
-    slots
-        .fold(entry, |entry, slot| entry.number(slot.get().into()))
-        .finish()
+    slots.fold(entry, |entry, slot| entry.number(slot.get().into())).finish()
 }

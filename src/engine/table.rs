@@ -50,9 +50,7 @@ pub(super) struct Table<T> {
 
 impl<T> fmt::Debug for Table<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table")
-            .field("claimed", &self.claimed())
-            .finish_non_exhaustive()
+        f.debug_struct("Table").field("claimed", &self.claimed()).finish_non_exhaustive()
     }
 }
 
@@ -74,9 +72,7 @@ impl<T> Table<T> {
     /// Claims the next number, unless the table is full.
     pub(super) fn claim(&self) -> Option<u32> {
         let next = |claimed| (claimed < self.entries_max).then(|| claimed + 1);
-        self.claimed
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
-            .ok()
+        self.claimed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()
     }
 
     /// How many numbers have been claimed: the end of what can have an entry.
@@ -101,10 +97,7 @@ impl<T> Table<T> {
             (self.growing[chunk].get()?, offset)
         } else {
             let (outer, inner, offset) = directory_place(number)?;
-            (
-                self.directory.get()?.get(outer)?.get()?[inner].get()?,
-                offset,
-            )
+            (self.directory.get()?.get(outer)?.get()?[inner].get()?, offset)
         };
         chunk[offset].get()
     }
@@ -122,9 +115,7 @@ impl<T> Table<T> {
             return Some(&self.growing[chunk].get_or_init(make)[offset]);
         }
         let (outer, inner, offset) = directory_place(number)?;
-        let directory = self
-            .directory
-            .get_or_init(|| Box::new(empty(FAN_OUT, OnceBox::new)));
+        let directory = self.directory.get_or_init(|| Box::new(empty(FAN_OUT, OnceBox::new)));
         let chunks = directory[outer].get_or_init(|| Box::new(empty(FAN_OUT, OnceBox::new)));
         let make = || Box::new(empty(CHUNK_MAX as usize, OnceLock::new));
         Some(&chunks[inner].get_or_init(make)[offset])
@@ -171,20 +162,13 @@ mod tests {
         assert!(table.set(3, 'a').is_some());
         assert!(table.set(3, 'b').is_none());
         assert_eq!(table.get(3), Some(&'a'));
-        assert_eq!(
-            table.claim(),
-            Some(4),
-            "numbers go on behind what replay set"
-        );
+        assert_eq!(table.claim(), Some(4), "numbers go on behind what replay set");
     }
 
     #[test]
     fn a_full_table_gives_no_number() {
         let table = Table::<()>::new(2);
-        assert_eq!(
-            (table.claim(), table.claim(), table.claim()),
-            (Some(0), Some(1), None)
-        );
+        assert_eq!((table.claim(), table.claim(), table.claim()), (Some(0), Some(1), None));
     }
 
     #[test]
@@ -192,15 +176,9 @@ mod tests {
         let last = GROWING_ENTRIES - 1;
         assert_eq!(growing_place(0), (0, 0));
         assert_eq!(growing_place(CHUNK_MIN), (1, 0));
-        assert_eq!(
-            growing_place(last),
-            (GROWING_CHUNKS - 1, CHUNK_MAX as usize / 2 - 1)
-        );
+        assert_eq!(growing_place(last), (GROWING_CHUNKS - 1, CHUNK_MAX as usize / 2 - 1));
         assert_eq!(directory_place(GROWING_ENTRIES), Some((0, 0, 0)));
-        assert_eq!(
-            directory_place(GROWING_ENTRIES + CHUNK_MAX),
-            Some((0, 1, 0))
-        );
+        assert_eq!(directory_place(GROWING_ENTRIES + CHUNK_MAX), Some((0, 1, 0)));
         assert!(directory_place(TABLE_ENTRIES_MAX - 1).is_some());
     }
 }

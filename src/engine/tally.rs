@@ -66,8 +66,7 @@ impl Tally {
 
     /// Counts an announced transition.
     pub(super) fn end(&self, change: Change) {
-        self.0
-            .fetch_add(change.delta().wrapping_sub(1), Ordering::Release);
+        self.0.fetch_add(change.delta().wrapping_sub(1), Ordering::Release);
     }
 
     /// The counters at an instant at which no transition was half done.
@@ -120,13 +119,7 @@ mod tests {
         tally.end(Change::Released(4));
         tally.end(Change::Sold(1_000_000 - 4));
         tally.end(Change::Held(1_000_000));
-        assert_eq!(
-            tally.read(),
-            Counts {
-                reserved: 0,
-                sold: 999_996
-            }
-        );
+        assert_eq!(tally.read(), Counts { reserved: 0, sold: 999_996 });
     }
 
     #[test]
@@ -136,13 +129,7 @@ mod tests {
         std::thread::scope(|scope| {
             let reader = scope.spawn(|| tally.read());
             tally.end(Change::Held(2));
-            assert_eq!(
-                reader.join().unwrap(),
-                Counts {
-                    reserved: 2,
-                    sold: 0
-                }
-            );
+            assert_eq!(reader.join().unwrap(), Counts { reserved: 2, sold: 0 });
         });
     }
 }

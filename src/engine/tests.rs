@@ -28,11 +28,7 @@ fn open(directory: &std::path::Path, clock: &Clock) -> Engine {
     let mut options = wal::Options::new(directory);
     options.segment_bytes = 1 << 20;
     options.durability = wal::Durability::Os;
-    let settings = Settings {
-        hold_ttl: TTL,
-        lane_count: 3,
-        lane_capacity: 1_024,
-    };
+    let settings = Settings { hold_ttl: TTL, lane_count: 3, lane_capacity: 1_024 };
     Engine::open(options, &settings, clock.clone()).unwrap().0
 }
 
@@ -41,34 +37,20 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let clock = Clock::manual(START);
         let engine = open(directory.path(), &clock);
-        Self {
-            directory,
-            clock,
-            engine,
-        }
+        Self { directory, clock, engine }
     }
 
     /// Ends the engine without sealing its log, as a crash would, and recovers.
     fn reopen(self) -> Self {
-        let Self {
-            directory,
-            clock,
-            engine,
-        } = self;
+        let Self { directory, clock, engine } = self;
         drop(engine);
         let engine = open(directory.path(), &clock);
-        Self {
-            directory,
-            clock,
-            engine,
-        }
+        Self { directory, clock, engine }
     }
 
     fn user(&self, name: &str) -> PublicId {
         let email = Email::parse(&format!("{name}@example.com")).unwrap();
-        let created = self
-            .engine
-            .create_user(email, PersonName::parse(name).unwrap(), None);
+        let created = self.engine.create_user(email, PersonName::parse(name).unwrap(), None);
         created.result.unwrap().id.public()
     }
 
@@ -83,33 +65,17 @@ impl Fixture {
             price: Amount::parse("19.99", 2).unwrap(),
             currency: Currency::DEFAULT,
         };
-        let event = self
-            .engine
-            .create_event(details, None)
-            .result
-            .unwrap()
-            .id
-            .public();
+        let event = self.engine.create_event(details, None).result.unwrap().id.public();
         let (_, mut cursor) = self.engine.tickets(event, None, None).result.unwrap();
         let mut page = Vec::new();
         while !cursor.is_done() {
             let _ = self.engine.next_tickets(&mut cursor, 1_000, &mut page);
         }
-        (
-            event,
-            page.iter().map(|ticket| ticket.id.public()).collect(),
-        )
+        (event, page.iter().map(|ticket| ticket.id.public()).collect())
     }
 
     fn hold(&self, user: PublicId, event: PublicId, tickets: &[PublicId]) -> Result<Made, Refusal> {
-        self.engine
-            .hold(&HoldRequest {
-                user,
-                event,
-                tickets,
-                stamp: None,
-            })
-            .result
+        self.engine.hold(&HoldRequest { user, event, tickets, stamp: None }).result
     }
 
     fn counts(&self, event: PublicId) -> (u32, u32, u32) {
@@ -136,10 +102,7 @@ fn a_booking_is_held_confirmed_and_survives_a_restart() {
     let fixture = fixture.reopen();
     assert_eq!(fixture.engine.state_hash(), hash);
     assert_eq!(fixture.counts(event), (7, 0, 3));
-    assert_eq!(
-        fixture.engine.booking(booking).result.unwrap(),
-        ended.booking
-    );
+    assert_eq!(fixture.engine.booking(booking).result.unwrap(), ended.booking);
 }
 
 #[test]
@@ -148,18 +111,13 @@ fn a_hold_ends_exactly_at_its_deadline() {
     let (ada, bob) = (fixture.user("ada"), fixture.user("bob"));
     let (event, tickets) = fixture.event(2);
     let held = |user, ticket: usize| {
-        let made = fixture
-            .hold(user, event, &tickets[ticket..=ticket])
-            .unwrap();
+        let made = fixture.hold(user, event, &tickets[ticket..=ticket]).unwrap();
         made.booking.id.public()
     };
     let (first, second) = (held(ada, 0), held(ada, 1));
     fixture.clock.advance(TTL - Duration::from_millis(1));
     assert!(fixture.engine.confirm(first, ada, None).result.is_ok());
-    assert!(matches!(
-        fixture.hold(bob, event, &tickets[1..]),
-        Err(Refusal::SeatsUnavailable(_))
-    ));
+    assert!(matches!(fixture.hold(bob, event, &tickets[1..]), Err(Refusal::SeatsUnavailable(_))));
     fixture.clock.advance(Duration::from_millis(1));
     let late = fixture.engine.confirm(second, ada, None).result;
     assert_eq!(late.unwrap_err(), Refusal::BookingExpired);
@@ -175,10 +133,7 @@ fn a_users_repeat_gets_the_booking_back_and_an_overlap_names_it() {
     let made = fixture.hold(ada, event, &tickets[..2]).unwrap();
     fixture.clock.advance(Duration::from_secs(1));
     let again = fixture.hold(ada, event, &[tickets[1], tickets[0]]).unwrap();
-    assert_eq!(
-        (again.hold, &again.booking),
-        (Hold::Existing, &made.booking)
-    );
+    assert_eq!((again.hold, &again.booking), (Hold::Existing, &made.booking));
     let Err(Refusal::SeatsUnavailable(conflicts)) = fixture.hold(ada, event, &tickets[1..3]) else {
         panic!("an overlap must be refused")
     };
@@ -187,20 +142,9 @@ fn a_users_repeat_gets_the_booking_back_and_an_overlap_names_it() {
     let Err(Refusal::SeatsUnavailable(conflicts)) = fixture.hold(bob, event, &tickets) else {
         panic!("taken tickets must be refused")
     };
-    let slots: Vec<_> = conflicts
-        .iter()
-        .map(|conflict| conflict.slot.get())
-        .collect();
-    assert_eq!(
-        slots,
-        [0, 1],
-        "every ticket that was not free, and no other"
-    );
-    assert!(
-        conflicts
-            .iter()
-            .all(|conflict| conflict.held_by_you.is_none())
-    );
+    let slots: Vec<_> = conflicts.iter().map(|conflict| conflict.slot.get()).collect();
+    assert_eq!(slots, [0, 1], "every ticket that was not free, and no other");
+    assert!(conflicts.iter().all(|conflict| conflict.held_by_you.is_none()));
 }
 
 #[test]
@@ -208,30 +152,15 @@ fn a_user_with_a_live_booking_is_not_deleted() {
     let fixture = Fixture::new();
     let ada = fixture.user("ada");
     let (event, tickets) = fixture.event(2);
-    let booking = fixture
-        .hold(ada, event, &tickets)
-        .unwrap()
-        .booking
-        .id
-        .public();
-    assert_eq!(
-        fixture.engine.delete_user(ada).result,
-        Err(Refusal::UserHasBookings)
-    );
+    let booking = fixture.hold(ada, event, &tickets).unwrap().booking.id.public();
+    assert_eq!(fixture.engine.delete_user(ada).result, Err(Refusal::UserHasBookings));
     fixture.clock.advance(TTL);
     assert_eq!(fixture.engine.delete_user(ada).result, Ok(()));
     assert_eq!(fixture.engine.user(ada).result, Err(Refusal::UserNotFound));
-    assert_eq!(
-        fixture.hold(ada, event, &tickets).unwrap_err(),
-        Refusal::UserNotFound
-    );
+    assert_eq!(fixture.hold(ada, event, &tickets).unwrap_err(), Refusal::UserNotFound);
     let expired = fixture.engine.booking(booking).result.unwrap();
     assert_eq!(expired.status, BookingStatus::Expired);
-    assert_ne!(
-        fixture.user("ada"),
-        ada,
-        "the address is free again, the id is not"
-    );
+    assert_ne!(fixture.user("ada"), ada, "the address is free again, the id is not");
     let hash = fixture.engine.state_hash();
     assert_eq!(fixture.reopen().engine.state_hash(), hash);
 }
@@ -262,9 +191,7 @@ fn threads_that_fight_for_seats_leave_a_sound_state() {
     const THREADS: usize = 4;
     const ROUNDS: usize = 400;
     let fixture = Fixture::new();
-    let users: Vec<_> = (0..THREADS)
-        .map(|n| fixture.user(&format!("user{n}")))
-        .collect();
+    let users: Vec<_> = (0..THREADS).map(|n| fixture.user(&format!("user{n}"))).collect();
     let (event, tickets) = fixture.event(12);
     let won = AtomicUsize::new(0);
     std::thread::scope(|scope| {
@@ -273,9 +200,8 @@ fn threads_that_fight_for_seats_leave_a_sound_state() {
             scope.spawn(move || {
                 for round in 0..ROUNDS {
                     let first = (round * 7 + thread * 5) % 12;
-                    let set: Vec<_> = (0..=round % 4)
-                        .map(|n| tickets[(first + n * 3) % 12])
-                        .collect();
+                    let set: Vec<_> =
+                        (0..=round % 4).map(|n| tickets[(first + n * 3) % 12]).collect();
                     let Ok(made) = fixture.hold(user, event, &set) else {
                         continue;
                     };
@@ -290,11 +216,7 @@ fn threads_that_fight_for_seats_leave_a_sound_state() {
     assert!(won.into_inner() >= ROUNDS, "somebody always wins");
     assert_eq!(fixture.counts(event), (12, 0, 0));
     let hash = fixture.engine.state_hash();
-    assert_eq!(
-        fixture.reopen().engine.state_hash(),
-        hash,
-        "the log holds the same history"
-    );
+    assert_eq!(fixture.reopen().engine.state_hash(), hash, "the log holds the same history");
 }
 
 #[test]
@@ -302,37 +224,18 @@ fn idempotency_keys_outlive_the_process() {
     let fixture = Fixture::new();
     let ada = fixture.user("ada");
     let (event, tickets) = fixture.event(2);
-    let stamp = Some(RequestStamp {
-        key: "key-1",
-        fingerprint: 42,
-    });
-    let request = HoldRequest {
-        user: ada,
-        event,
-        tickets: &tickets[..1],
-        stamp,
-    };
+    let stamp = Some(RequestStamp { key: "key-1", fingerprint: 42 });
+    let request = HoldRequest { user: ada, event, tickets: &tickets[..1], stamp };
     let made = fixture.engine.hold(&request).result.unwrap();
     let booking = made.booking.id.public();
     fixture.engine.cancel(booking, ada, None).result.unwrap();
     let fixture = fixture.reopen();
     let again = fixture.engine.hold(&request).result.unwrap();
     assert!(again.replayed);
-    assert_eq!(
-        again.booking, made.booking,
-        "the first success, although cancelled since"
-    );
-    let other = HoldRequest {
-        stamp: Some(RequestStamp {
-            key: "key-1",
-            fingerprint: 43,
-        }),
-        ..request
-    };
-    assert_eq!(
-        fixture.engine.hold(&other).result.unwrap_err(),
-        Refusal::KeyReused
-    );
+    assert_eq!(again.booking, made.booking, "the first success, although cancelled since");
+    let other =
+        HoldRequest { stamp: Some(RequestStamp { key: "key-1", fingerprint: 43 }), ..request };
+    assert_eq!(fixture.engine.hold(&other).result.unwrap_err(), Refusal::KeyReused);
 }
 
 #[test]
@@ -343,29 +246,15 @@ fn ids_of_others_are_not_accepted() {
     let (other, _) = fixture.event(2);
     let unknown = fixture.hold(ada, other, &tickets[..1]).unwrap_err();
     assert_eq!(unknown, Refusal::UnknownTickets(vec![tickets[0]]));
-    let twice = fixture
-        .hold(ada, event, &[tickets[0], tickets[0]])
-        .unwrap_err();
+    let twice = fixture.hold(ada, event, &[tickets[0], tickets[0]]).unwrap_err();
     assert_eq!(twice, Refusal::DuplicateTickets(vec![tickets[0]]));
-    let booking = fixture
-        .hold(ada, event, &tickets)
-        .unwrap()
-        .booking
-        .id
-        .public();
+    let booking = fixture.hold(ada, event, &tickets).unwrap().booking.id.public();
     assert_eq!(
-        fixture
-            .engine
-            .confirm(booking, bob, None)
-            .result
-            .unwrap_err(),
+        fixture.engine.confirm(booking, bob, None).result.unwrap_err(),
         Refusal::NotYourBooking
     );
     let guessed = PublicId(booking.0 ^ 1);
-    assert_eq!(
-        fixture.engine.booking(guessed).result.unwrap_err(),
-        Refusal::BookingNotFound
-    );
+    assert_eq!(fixture.engine.booking(guessed).result.unwrap_err(), Refusal::BookingNotFound);
     let user = UserId::from_public(ada).unwrap();
     assert_eq!(user.public(), ada);
 }

@@ -63,17 +63,8 @@ const _: () = assert!(DELETED & Link::SPARE_BITS == DELETED);
 
 impl User {
     pub(super) fn new(id: UserId, at: Timestamp, email: Email, name: PersonName) -> Self {
-        let profile = ArcSwap::from_pointee(Profile {
-            email,
-            name,
-            updated_at: at,
-        });
-        Self {
-            id,
-            created_at: at,
-            profile,
-            bookings: AtomicU64::new(0),
-        }
+        let profile = ArcSwap::from_pointee(Profile { email, name, updated_at: at });
+        Self { id, created_at: at, profile, bookings: AtomicU64::new(0) }
     }
 
     pub(super) fn is_deleted(&self) -> bool {
@@ -97,10 +88,7 @@ impl User {
                 return false;
             }
             row.set_earlier(Link::from_bits(head));
-            match self
-                .bookings
-                .compare_exchange(head, own, Ordering::AcqRel, Ordering::Acquire)
-            {
+            match self.bookings.compare_exchange(head, own, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return true,
                 Err(found) => head = found,
             }
@@ -141,16 +129,11 @@ pub(super) struct Users {
 
 impl Users {
     pub(super) fn new() -> Self {
-        Self {
-            table: Table::new(USERS_MAX),
-            emails: Mutex::new(HashMap::new()),
-        }
+        Self { table: Table::new(USERS_MAX), emails: Mutex::new(HashMap::new()) }
     }
 
     pub(super) fn emails(&self) -> MutexGuard<'_, EmailIndex> {
-        self.emails
-            .lock()
-            .expect("a panic while it was held has ended the process")
+        self.emails.lock().expect("a panic while it was held has ended the process")
     }
 
     /// The user that an id names, unless deleted.
@@ -183,21 +166,8 @@ impl Engine {
                 let Subject::UserCreated(number) = subject else {
                     return Err(Refusal::KeyReused);
                 };
-                let id = self
-                    .store
-                    .users
-                    .table
-                    .get(number.get())
-                    .ok_or(Refusal::UserNotFound)?
-                    .id;
-                return Ok((
-                    Created {
-                        id,
-                        at,
-                        replayed: true,
-                    },
-                    None,
-                ));
+                let id = self.store.users.table.get(number.get()).ok_or(Refusal::UserNotFound)?.id;
+                return Ok((Created { id, at, replayed: true }, None));
             }
             let mut emails = self.store.users.emails();
             if emails.contains_key(&email.key()) {
@@ -207,19 +177,10 @@ impl Engine {
                 return Err(Refusal::StorageUnavailable);
             }
             let number = self.store.users.table.claim().ok_or(Refusal::Overloaded)?;
-            let id = UserId {
-                number: UserNumber::new(number),
-                tag: Tag::new(rand::random()),
-            };
+            let id = UserId { number: UserNumber::new(number), tag: Tag::new(rand::random()) };
             let at = self.clock.now();
             let (email_text, name_text) = (email.as_str(), name.as_str());
-            let fact = UserCreated {
-                user: id,
-                email: email_text,
-                name: name_text,
-                at,
-                stamp,
-            };
+            let fact = UserCreated { user: id, email: email_text, name: name_text, at, stamp };
             let place = self.reserve(Urgency::Take, &Fact::UserCreated(fact))?;
             emails.insert(email.key(), id.number);
             self.store
@@ -229,14 +190,7 @@ impl Engine {
                 .expect("a claimed number is set by its claimer alone");
             let position = place.fill();
             key.succeeded(Subject::UserCreated(id.number), at);
-            Ok((
-                Created {
-                    id,
-                    at,
-                    replayed: false,
-                },
-                Some(position),
-            ))
+            Ok((Created { id, at, replayed: false }, Some(position)))
         })
     }
 
@@ -252,28 +206,16 @@ impl Engine {
         self.answer(|| {
             let mut emails = self.store.users.emails();
             let user = self.store.users.find(id).ok_or(Refusal::UserNotFound)?;
-            if emails
-                .get(&email.key())
-                .is_some_and(|&owner| owner != user.id.number)
-            {
+            if emails.get(&email.key()).is_some_and(|&owner| owner != user.id.number) {
                 return Err(Refusal::EmailTaken);
             }
             let at = self.clock.now();
             let (email_text, name_text) = (email.as_str(), name.as_str());
-            let fact = UserUpdated {
-                user: user.id.number,
-                email: email_text,
-                name: name_text,
-                at,
-            };
+            let fact = UserUpdated { user: user.id.number, email: email_text, name: name_text, at };
             let place = self.reserve(Urgency::Take, &Fact::UserUpdated(fact))?;
             emails.remove(&user.profile().email.key());
             emails.insert(email.key(), user.id.number);
-            user.set_profile(Profile {
-                email,
-                name,
-                updated_at: at,
-            });
+            user.set_profile(Profile { email, name, updated_at: at });
             let view = user.view();
             Ok((view, Some(place.fill())))
         })
@@ -287,10 +229,7 @@ impl Engine {
             let mut emails = self.store.users.emails();
             let user = self.store.users.find(id).ok_or(Refusal::UserNotFound)?;
             loop {
-                match self
-                    .try_delete(user)
-                    .map_err(|NoRoom| Refusal::StorageUnavailable)?
-                {
+                match self.try_delete(user).map_err(|NoRoom| Refusal::StorageUnavailable)? {
                     Deletion::Done(position) => {
                         emails.remove(&user.profile().email.key());
                         return Ok(((), Some(position)));
@@ -303,10 +242,7 @@ impl Engine {
     }
 
     fn try_delete(&self, user: &User) -> Result<Deletion, NoRoom> {
-        let turn = Turn {
-            ledger: &self.log,
-            now: self.clock.now(),
-        };
+        let turn = Turn { ledger: &self.log, now: self.clock.now() };
         let head = user.bookings.load(Ordering::Acquire);
         let mut link = Link::from_bits(head);
         while let Link(Some((event, number))) = link {
@@ -316,10 +252,7 @@ impl Engine {
             }
             link = row.earlier();
         }
-        let fact = Fact::UserDeleted(UserDeleted {
-            user: user.id.number,
-            at: turn.now,
-        });
+        let fact = Fact::UserDeleted(UserDeleted { user: user.id.number, at: turn.now });
         let place = Ledger::reserve(&self.log, Urgency::Release, &fact)?;
         let swap = user.bookings.compare_exchange(
             head,
@@ -366,13 +299,7 @@ impl Engine {
                     row.earlier()
                 }
             };
-            Ok((
-                UserBookingCursor {
-                    next: next.0,
-                    status,
-                },
-                None,
-            ))
+            Ok((UserBookingCursor { next: next.0, status }, None))
         })
     }
 
@@ -384,10 +311,7 @@ impl Engine {
         max: usize,
         page: &mut Vec<BookingView>,
     ) -> Position {
-        let turn = Turn {
-            ledger: &self.log,
-            now: self.clock.now(),
-        };
+        let turn = Turn { ledger: &self.log, now: self.clock.now() };
         let mut left = max;
         for _ in 0..ROWS_PER_STEP_MAX {
             let Some((number, row_number)) = cursor.next.filter(|_| left > 0) else {
@@ -396,10 +320,7 @@ impl Engine {
             let (event, row) = self.linked(number, row_number);
             cursor.next = row.earlier().0;
             let word = self.settled_or_read(event, turn, row_number, row);
-            if word
-                .status()
-                .is_some_and(|found| cursor.status.is_none_or(|want| want == found))
-            {
+            if word.status().is_some_and(|found| cursor.status.is_none_or(|want| want == found)) {
                 page.extend(self.booking_view(event, row_number, row, word));
                 left -= 1;
             }
@@ -413,15 +334,8 @@ impl Engine {
         event: EventNumber,
         number: RowNumber,
     ) -> (&super::catalog::Event, &Row) {
-        let event = self
-            .store
-            .events
-            .get(event.get())
-            .expect("a link names an event that exists");
-        let row = event
-            .seats
-            .row(number)
-            .expect("a row is complete before it is linked");
+        let event = self.store.events.get(event.get()).expect("a link names an event that exists");
+        let row = event.seats.row(number).expect("a row is complete before it is linked");
         (event, row)
     }
 

@@ -128,9 +128,8 @@ pub(super) fn event(body: &[u8]) -> Result<EventDetails, Problem> {
     let name = faults.text("/name", members.name, Title::parse);
     let artist = faults.text("/artist", members.artist, Title::parse);
     let venue = faults.text("/venue", members.venue, Title::parse);
-    let date = faults.text("/date", members.date, |text| {
-        rfc3339::check(text).map(|()| text.into())
-    });
+    let date =
+        faults.text("/date", members.date, |text| rfc3339::check(text).map(|()| text.into()));
     let total_seats = faults.member("/total_seats", members.total_seats, seats);
     let currency = match members.currency {
         None => Some(Currency::DEFAULT),
@@ -148,15 +147,7 @@ pub(super) fn event(body: &[u8]) -> Result<EventDetails, Problem> {
             Some(total_seats),
             Some(price),
             Some(currency),
-        ) => Ok(EventDetails {
-            name,
-            artist,
-            venue,
-            date,
-            total_seats,
-            price,
-            currency,
-        }),
+        ) => Ok(EventDetails { name, artist, venue, date, total_seats, price, currency }),
         _ => Err(faults.into()),
     }
 }
@@ -180,11 +171,7 @@ pub(super) fn hold(body: &[u8]) -> Result<HoldBody, Problem> {
     let event = faults.text("/event_id", members.event_id, id);
     let tickets = faults.tickets(members.ticket_ids);
     match (user, event, tickets) {
-        (Some(user), Some(event), Some(tickets)) => Ok(HoldBody {
-            user,
-            event,
-            tickets,
-        }),
+        (Some(user), Some(event), Some(tickets)) => Ok(HoldBody { user, event, tickets }),
         _ => Err(faults.into()),
     }
 }
@@ -355,10 +342,8 @@ mod tests {
         ];
         members.retain(|(name, _)| *name != change);
         members.push((change, value));
-        let members: Vec<String> = members
-            .iter()
-            .map(|(name, value)| format!("\"{name}\":{value}"))
-            .collect();
+        let members: Vec<String> =
+            members.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
         format!("{{{}}}", members.join(","))
     }
 
@@ -368,21 +353,10 @@ mod tests {
         assert_eq!(price("75.00").unwrap().minor(), 7_500);
         assert_eq!(price("19.99").unwrap().minor(), 1_999);
         assert_eq!(price("0").unwrap().minor(), 0);
-        for bad in [
-            "1.005",
-            "-1",
-            "1e2",
-            "7.5E1",
-            "\"75.00\"",
-            "true",
-            "[1]",
-            "99999999999999999999",
-        ] {
-            assert_eq!(
-                refused(price(bad)),
-                ("validation_failed", vec!["/price".into()]),
-                "{bad}"
-            );
+        for bad in
+            ["1.005", "-1", "1e2", "7.5E1", "\"75.00\"", "true", "[1]", "99999999999999999999"]
+        {
+            assert_eq!(refused(price(bad)), ("validation_failed", vec!["/price".into()]), "{bad}");
         }
         assert_eq!(refused(price("01")).0, "malformed_json");
         let yen = event_with("currency", "\"JPY\"").replace("75.00", "75.5");
@@ -404,15 +378,7 @@ mod tests {
         let body = r#"{"name":"","artist":7,"date":"tomorrow","total_seats":0,"currency":"XXX"}"#;
         let (code, pointers) = refused(event(body.as_bytes()));
         assert_eq!(code, "validation_failed");
-        let all = [
-            "/name",
-            "/artist",
-            "/venue",
-            "/date",
-            "/total_seats",
-            "/currency",
-            "/price",
-        ];
+        let all = ["/name", "/artist", "/venue", "/date", "/total_seats", "/currency", "/price"];
         assert_eq!(pointers, all);
         assert_eq!(refused(user(b"{}")).1, ["/email", "/name"]);
         assert_eq!(refused(user(b"{\"email\":null}")).1, ["/email", "/name"]);
@@ -441,16 +407,9 @@ mod tests {
         ] {
             assert_eq!(refused(hold(bad.as_bytes())).0, "malformed_json", "{bad}");
         }
-        assert_eq!(
-            refused(hold(b"{\"user_id\":\"\xff\"}")).0,
-            "malformed_json",
-            "not UTF-8"
-        );
+        assert_eq!(refused(hold(b"{\"user_id\":\"\xff\"}")).0, "malformed_json", "not UTF-8");
         for other in ["[]", "null", "7", "\"x\"", " true"] {
-            assert_eq!(
-                refused(hold(other.as_bytes())),
-                ("validation_failed", vec![String::new()])
-            );
+            assert_eq!(refused(hold(other.as_bytes())), ("validation_failed", vec![String::new()]));
         }
     }
 
@@ -467,11 +426,7 @@ mod tests {
             ["/ticket_ids/1", "/ticket_ids/2", "/ticket_ids/4"]
         );
         for bad in ["[]", "{}", "\"x\"", "null"] {
-            assert_eq!(
-                refused(hold(body(bad).as_bytes())).1,
-                ["/ticket_ids"],
-                "{bad}"
-            );
+            assert_eq!(refused(hold(body(bad).as_bytes())).1, ["/ticket_ids"], "{bad}");
         }
         let array = format!("[\"{ID}\",\"{ID}\",[\"{ID}\"]]");
         assert_eq!(refused(hold(array.as_bytes())).1, [""]);
@@ -480,11 +435,8 @@ mod tests {
     #[test]
     fn what_nobody_asked_for_is_ignored_however_deep() {
         let depth = 100_000;
-        let deep = format!(
-            "{{\"x\":{}{},\"user_id\":\"{ID}\"}}",
-            "[".repeat(depth),
-            "]".repeat(depth)
-        );
+        let deep =
+            format!("{{\"x\":{}{},\"user_id\":\"{ID}\"}}", "[".repeat(depth), "]".repeat(depth));
         assert_eq!(owner(deep.as_bytes()).unwrap(), parse_id(ID).unwrap());
         let deep = format!("{{\"user_id\":{}", "{\"a\":".repeat(depth));
         assert_eq!(refused(owner(deep.as_bytes())).0, "malformed_json");

@@ -154,11 +154,7 @@ struct Watchdog {
 
 impl Watchdog {
     fn new(patience: Duration) -> Self {
-        Self {
-            patience,
-            awaited: Awaited::Nothing,
-            sleep: None,
-        }
+        Self { patience, awaited: Awaited::Nothing, sleep: None }
     }
 
     /// Ready with what was waited for too long.

@@ -56,9 +56,7 @@ impl AllowedOrigins {
     fn granted(&self, request: &HeaderMap, answer: &mut HeaderMap) -> Option<HeaderValue> {
         match self {
             Self::None => None,
-            Self::Any => request
-                .contains_key(ORIGIN)
-                .then_some(HeaderValue::from_static("*")),
+            Self::Any => request.contains_key(ORIGIN).then_some(HeaderValue::from_static("*")),
             Self::These(origins) => {
                 // A cache must not give one page's answer to another, nor to none.
                 answer.append(VARY, HeaderValue::from_static("Origin"));

@@ -30,9 +30,7 @@ pub(super) fn success(told: Success) -> Response<AnswerBody> {
     *response.status_mut() = told.status;
     let headers = response.headers_mut();
     headers.reserve(HEADERS_USUAL);
-    let replayed = told
-        .replayed
-        .then_some((IDEMPOTENT_REPLAYED, HeaderValue::from_static("true")));
+    let replayed = told.replayed.then_some((IDEMPOTENT_REPLAYED, HeaderValue::from_static("true")));
     let allow = told.allow.map(HeaderValue::from_static);
     headers.extend(content_type.map(|value| (CONTENT_TYPE, value)));
     headers.extend(told.location.map(|value| (LOCATION, value)));

@@ -75,10 +75,7 @@ struct Entry {
 
 impl Line {
     fn join(&mut self, wait_for: Lsn, waker: Waker) -> u64 {
-        self.entries.push_back(Entry {
-            wait_for,
-            waker: Some(waker),
-        });
+        self.entries.push_back(Entry { wait_for, waker: Some(waker) });
         self.left + self.entries.len() as u64 - 1
     }
 
@@ -148,9 +145,7 @@ impl Waiters {
     /// What the first in line waits for.
     fn front(&self) -> Lsn {
         let line = self.line.borrow();
-        line.entries
-            .front()
-            .map_or(Lsn::ZERO, |entry| entry.wait_for)
+        line.entries.front().map_or(Lsn::ZERO, |entry| entry.wait_for)
     }
 }
 
@@ -166,11 +161,7 @@ pub(super) struct Wait {
 impl Wait {
     /// A wait for the log to be answerable up to `wait_for`.
     pub(super) fn new(waiters: &Rc<Waiters>, wait_for: Lsn) -> Self {
-        Self {
-            waiters: Rc::clone(waiters),
-            wait_for,
-            number: None,
-        }
+        Self { waiters: Rc::clone(waiters), wait_for, number: None }
     }
 
     /// Ready once the answer may leave, or never will.
@@ -190,9 +181,7 @@ impl Wait {
         }
         // Somebody else may have woken the task; or the entry has left and is woken for good.
         match line.entry(number) {
-            Some(Entry {
-                waker: Some(waker), ..
-            }) => waker.clone_from(cx.waker()),
+            Some(Entry { waker: Some(waker), .. }) => waker.clone_from(cx.waker()),
             Some(Entry { waker: None, .. }) | None => cx.waker().wake_by_ref(),
         }
         Poll::Pending
@@ -264,11 +253,7 @@ mod tests {
         let wait_for = Lsn::new(wait_for);
         let waker = Waker::from(Arc::clone(count));
         let number = waiters.line.borrow_mut().join(wait_for, waker);
-        Wait {
-            waiters: Rc::clone(waiters),
-            wait_for,
-            number: Some(number),
-        }
+        Wait { waiters: Rc::clone(waiters), wait_for, number: Some(number) }
     }
 
     #[test]

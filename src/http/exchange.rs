@@ -67,16 +67,9 @@ pub(super) async fn answer(
         Some(id) => id.clone(),
         None => runtime.make_request_id(),
     };
-    let preflight = runtime
-        .options
-        .cors
-        .is_preflight(&parts.method, &parts.headers);
+    let preflight = runtime.options.cors.is_preflight(&parts.method, &parts.headers);
     let decided = if preflight {
-        Decided {
-            operation: Operation::Other,
-            result: Ok(Success::empty()),
-            lsn: None,
-        }
+        Decided { operation: Operation::Other, result: Ok(Success::empty()), lsn: None }
     } else {
         runtime.decide(&peer, &parts, body).await
     };
@@ -126,14 +119,8 @@ impl Runtime {
     async fn decide(&self, peer: &Peer, parts: &Parts, body: Incoming) -> Decided {
         let mut operation = Operation::Other;
         let mut lsn = None;
-        let result = self
-            .try_decide(peer, parts, body, &mut operation, &mut lsn)
-            .await;
-        Decided {
-            operation,
-            result,
-            lsn,
-        }
+        let result = self.try_decide(peer, parts, body, &mut operation, &mut lsn).await;
+        Decided { operation, result, lsn }
     }
 
     async fn try_decide(
@@ -160,11 +147,7 @@ impl Runtime {
             }
             Action::Write(write) => {
                 let engine = self.engine()?;
-                let request = Sent {
-                    parts,
-                    body,
-                    path: &path,
-                };
+                let request = Sent { parts, body, path: &path };
                 (engine, self.write(engine, write, request, peer).await?)
             }
         };
@@ -174,12 +157,7 @@ impl Runtime {
 
     /// Waits until what was decided may be told.
     async fn settle(&self, engine: &Engine, outcome: Outcome<'_>) -> Result<Success, Problem> {
-        let Outcome {
-            result,
-            position,
-            open,
-            mut admission,
-        } = outcome;
+        let Outcome { result, position, open, mut admission } = outcome;
         let settled = settled(&self.waiters, engine.log(), position.wait_for).await;
         if settled.is_err()
             && let Some(admission) = &mut admission
@@ -271,20 +249,14 @@ impl Runtime {
         let Some(limit) = limit else {
             let (listing, position) = Listing::begin(source, engine, &self.waiters, position);
             let content = Content::Listing(Box::new(listing));
-            return Ok(Outcome::seen(
-                Success::new(StatusCode::OK, content),
-                position,
-            ));
+            return Ok(Outcome::seen(Success::new(StatusCode::OK, content), position));
         };
         let page = list::page(source, engine, position, limit).await;
         let link = page.goes_on_after.and_then(|last| {
             let target = query::next_page(parts.uri.path(), parts.uri.query(), last);
             HeaderValue::try_from(format!("<{target}>; rel=\"next\"")).ok()
         });
-        let success = Success {
-            link,
-            ..Success::ok(page.json)
-        };
+        let success = Success { link, ..Success::ok(page.json) };
         Ok(Outcome::seen(success, page.position))
     }
 
@@ -353,10 +325,7 @@ struct Taken<'r> {
 
 impl Taken<'_> {
     fn ask(&self) -> Ask<'_> {
-        Ask {
-            body: &self.body,
-            stamp: self.stamp,
-        }
+        Ask { body: &self.body, stamp: self.stamp }
     }
 }
 
@@ -387,10 +356,7 @@ fn unsettled(why: Unsettled) -> Problem {
 }
 
 fn describe(methods: &'static str) -> Success {
-    Success {
-        allow: Some(methods),
-        ..Success::empty()
-    }
+    Success { allow: Some(methods), ..Success::empty() }
 }
 
 fn operation_of(action: Action<'_>) -> Operation {
@@ -420,10 +386,7 @@ mod tests {
         assert_ne!(of, fingerprint(&Method::PUT, "/api/bookings", b"{}"));
         assert_ne!(of, fingerprint(&Method::POST, "/api/users", b"{}"));
         assert_ne!(of, fingerprint(&Method::POST, "/api/bookings", b"{ }"));
-        assert_ne!(
-            fingerprint(&Method::POST, "/a", b"b"),
-            fingerprint(&Method::POST, "/ab", b"")
-        );
+        assert_ne!(fingerprint(&Method::POST, "/a", b"b"), fingerprint(&Method::POST, "/ab", b""));
         assert_eq!(of, GOLDEN, "{of:#034x}");
     }
 

@@ -50,9 +50,7 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Problem> {
     }
     let chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked");
     if !chunked || codings.next().is_some() {
-        return Err(malformed(
-            "The only transfer coding that is understood is chunked.",
-        ));
+        return Err(malformed("The only transfer coding that is understood is chunked."));
     }
     Ok(())
 }
@@ -131,9 +129,7 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Probl
 fn bare_key(text: &str) -> Option<&str> {
     let key = match text.strip_prefix('"') {
         // Nothing inside the quotes may need unescaping.
-        Some(rest) => rest
-            .strip_suffix('"')
-            .filter(|key| !key.contains(['"', '\\']))?,
+        Some(rest) => rest.strip_suffix('"').filter(|key| !key.contains(['"', '\\']))?,
         None => text,
     };
     let visible = key.bytes().all(|byte| byte.is_ascii_graphic());

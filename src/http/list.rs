@@ -146,11 +146,7 @@ pub(super) async fn page(
     }
     items.end();
     let goes_on_after = if source.is_done() { None } else { items.last };
-    Page {
-        json: items.json,
-        position,
-        goes_on_after,
-    }
+    Page { json: items.json, position, goes_on_after }
 }
 
 /// A whole list on its way out.

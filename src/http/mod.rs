@@ -142,8 +142,6 @@ impl Shared {
     }
 
     fn now(&self) -> Timestamp {
-        self.engine()
-            .map_or(&self.clock, |engine| engine.clock())
-            .now()
+        self.engine().map_or(&self.clock, |engine| engine.clock()).now()
     }
 }

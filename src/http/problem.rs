@@ -66,10 +66,7 @@ impl Fault {
         pointer: impl Into<Cow<'static, str>>,
         detail: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self {
-            pointer: pointer.into(),
-            detail: detail.into(),
-        }
+        Self { pointer: pointer.into(), detail: detail.into() }
     }
 }
 
@@ -85,11 +82,7 @@ pub(super) struct Problem {
 
 impl From<Reason> for Problem {
     fn from(reason: Reason) -> Self {
-        Self {
-            reason,
-            detail: None,
-            closes: false,
-        }
+        Self { reason, detail: None, closes: false }
     }
 }
 
@@ -106,10 +99,7 @@ impl From<Refusal> for Problem {
 impl Reason {
     /// This refusal with something to say about the occurrence.
     pub(super) fn because(self, detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem {
-            detail: Some(detail.into()),
-            ..self.into()
-        }
+        Problem { detail: Some(detail.into()), ..self.into() }
     }
 
     /// The status code.
@@ -345,8 +335,7 @@ fn write_members(json: &mut Json, reason: &Reason) {
             ids(json, tickets);
         }
         Reason::Engine(Refusal::TooManyTickets) => {
-            json.raw(",\"limit\":")
-                .number(TICKETS_PER_BOOKING_MAX as u64);
+            json.raw(",\"limit\":").number(TICKETS_PER_BOOKING_MAX as u64);
         }
         Reason::MalformedRequest
         | Reason::MalformedJson
@@ -382,13 +371,11 @@ fn write_members(json: &mut Json, reason: &Reason) {
 
 fn write_conflict(json: &mut Json, conflict: &Conflict) {
     json.raw("{\"ticket_id\":").id(conflict.ticket.public());
-    json.raw(",\"seat_number\":")
-        .number(u64::from(conflict.slot.seat_number()));
+    json.raw(",\"seat_number\":").number(u64::from(conflict.slot.seat_number()));
     json.raw(",\"status\":\"").raw(conflict.status.name());
     json.raw("\"");
     if let Some(booking) = conflict.held_by_you {
-        json.raw(",\"held_by_you\":true,\"booking_id\":")
-            .id(booking.public());
+        json.raw(",\"held_by_you\":true,\"booking_id\":").id(booking.public());
     }
     json.raw("}");
 }
@@ -429,11 +416,7 @@ mod tests {
         let event = EventNumber::new(1);
         let tag = Tag::new(5);
         let conflict = |slot, held_by_you| Conflict {
-            ticket: TicketId {
-                event,
-                slot: SlotIndex::new(slot),
-                tag,
-            },
+            ticket: TicketId { event, slot: SlotIndex::new(slot), tag },
             slot: SlotIndex::new(slot),
             status: TicketStatus::Reserved,
             held_by_you,
@@ -453,10 +436,7 @@ mod tests {
 
     #[test]
     fn validation_lists_every_fault() {
-        let faults = vec![
-            Fault::new("/a", "is required"),
-            Fault::new("/b/3", "must be"),
-        ];
+        let faults = vec![Fault::new("/a", "is required"), Fault::new("/b/3", "must be")];
         let body = body(&Reason::ValidationFailed(faults).into());
         assert_eq!(body["status"], 422);
         assert_eq!(body["errors"][1]["pointer"], "/b/3");

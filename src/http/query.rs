@@ -48,9 +48,7 @@ impl<'q> Query<'q> {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         match text.parse() {
             Ok(limit @ 1..=LIMIT_MAX) if digits => Ok(Some(limit)),
-            _ => Err(bad(format!(
-                "limit must be a whole number from 1 to {LIMIT_MAX}"
-            ))),
+            _ => Err(bad(format!("limit must be a whole number from 1 to {LIMIT_MAX}"))),
         }
     }
 
@@ -83,9 +81,7 @@ impl<'q> Query<'q> {
         };
         match BookingStatus::from_name(name) {
             Some(status) => Ok(Some(status)),
-            None => Err(bad(
-                "status must be pending, confirmed, cancelled or expired",
-            )),
+            None => Err(bad("status must be pending, confirmed, cancelled or expired")),
         }
     }
 }
@@ -226,10 +222,7 @@ mod tests {
     #[test]
     fn the_next_page_keeps_the_other_parameters() {
         let next = |query| next_page("/api/events", query, parse_id(ID).unwrap());
-        assert_eq!(
-            next(Some("limit=2")),
-            format!("/api/events?limit=2&after={ID}")
-        );
+        assert_eq!(next(Some("limit=2")), format!("/api/events?limit=2&after={ID}"));
         assert_eq!(
             next(Some("after=x&limit=2&status=sold&%61fter=y")),
             format!("/api/events?limit=2&status=sold&after={ID}")

@@ -41,14 +41,7 @@ pub(super) struct Success {
 
 impl Success {
     pub(super) fn new(status: StatusCode, content: Content) -> Self {
-        Self {
-            status,
-            content,
-            location: None,
-            link: None,
-            allow: None,
-            replayed: false,
-        }
+        Self { status, content, location: None, link: None, allow: None, replayed: false }
     }
 
     /// 200 with this JSON.
@@ -98,21 +91,13 @@ impl<'e> Outcome<'e> {
 
     /// Something that was seen.
     pub(super) fn seen(success: Success, position: Position) -> Self {
-        Self {
-            result: Ok(success),
-            position,
-            open: Open::default(),
-            admission: None,
-        }
+        Self { result: Ok(success), position, open: Open::default(), admission: None }
     }
 }
 
 /// What must be durable before something that was seen in two looks can be told.
 pub(super) fn both(first: Position, second: Position) -> Position {
-    Position {
-        lsn: second.lsn,
-        wait_for: Lsn::max(first.wait_for, second.wait_for),
-    }
+    Position { lsn: second.lsn, wait_for: Lsn::max(first.wait_for, second.wait_for) }
 }
 
 /// Counts a booking request in when made, and out, as what it became, when dropped: also when its
@@ -127,10 +112,7 @@ pub(super) struct Admission<'e> {
 impl<'e> Admission<'e> {
     pub(super) fn new(stats: &'e Stats) -> Self {
         stats.booking_admitted();
-        Self {
-            stats,
-            booked: false,
-        }
+        Self { stats, booked: false }
     }
 }
 
@@ -164,9 +146,9 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Listing(listing) => listing
-                .poll_chunk(cx)
-                .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
+            Self::Listing(listing) => {
+                listing.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+            }
         }
     }
 
@@ -191,10 +173,7 @@ mod tests {
 
     #[test]
     fn a_position_of_two_looks_waits_for_both() {
-        let at = |lsn, wait_for| Position {
-            lsn: Lsn::new(lsn),
-            wait_for: Lsn::new(wait_for),
-        };
+        let at = |lsn, wait_for| Position { lsn: Lsn::new(lsn), wait_for: Lsn::new(wait_for) };
         assert_eq!(both(at(1, 50), at(2, 40)), at(2, 50));
         assert_eq!(both(at(1, 30), at(2, 40)), at(2, 40));
     }

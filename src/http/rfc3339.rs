@@ -63,11 +63,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     (year, month, day)
 }
@@ -78,10 +74,7 @@ pub(super) fn check(text: &str) -> Result<(), &'static str> {
     if text.len() > DATE_BYTES_MAX {
         return Err(FORM);
     }
-    let Some((local, rest)) = text
-        .as_bytes()
-        .split_at_checked("2025-06-01T20:00:00".len())
-    else {
+    let Some((local, rest)) = text.as_bytes().split_at_checked("2025-06-01T20:00:00".len()) else {
         return Err(FORM);
     };
     if !fits(local, b"dddd-dd-ddTdd:dd:dd") {

@@ -215,42 +215,18 @@ mod tests {
             ("POST", "/api/users", Action::Write(Write::CreateUser)),
             ("GET", "/api/users/7", Action::Read(Read::User("7"))),
             ("PUT", "/api/users/7", Action::Write(Write::UpdateUser("7"))),
-            (
-                "DELETE",
-                "/api/users/7",
-                Action::Write(Write::DeleteUser("7")),
-            ),
-            (
-                "GET",
-                "/api/users/7/bookings",
-                Action::Read(Read::UserBookings("7")),
-            ),
+            ("DELETE", "/api/users/7", Action::Write(Write::DeleteUser("7"))),
+            ("GET", "/api/users/7/bookings", Action::Read(Read::UserBookings("7"))),
             ("POST", "/api/events", Action::Write(Write::CreateEvent)),
             ("GET", "/api/events", Action::Read(Read::Events)),
             ("HEAD", "/api/events/7", Action::Read(Read::Event("7"))),
-            (
-                "GET",
-                "/api/events/7/tickets",
-                Action::Read(Read::Tickets("7")),
-            ),
-            (
-                "GET",
-                "/api/events/7/tickets/available",
-                Action::Read(Read::AvailableTickets("7")),
-            ),
+            ("GET", "/api/events/7/tickets", Action::Read(Read::Tickets("7"))),
+            ("GET", "/api/events/7/tickets/available", Action::Read(Read::AvailableTickets("7"))),
             ("POST", "/api/bookings", Action::Write(Write::Hold)),
             ("GET", "/api/bookings/stats", Action::Read(Read::Statistics)),
             ("GET", "/api/bookings/7", Action::Read(Read::Booking("7"))),
-            (
-                "POST",
-                "/api/bookings/7/confirm",
-                Action::Write(Write::Confirm("7")),
-            ),
-            (
-                "POST",
-                "/api/bookings/7/cancel",
-                Action::Write(Write::Cancel("7")),
-            ),
+            ("POST", "/api/bookings/7/confirm", Action::Write(Write::Confirm("7"))),
+            ("POST", "/api/bookings/7/cancel", Action::Write(Write::Cancel("7"))),
             ("OPTIONS", "/api/bookings", Action::Describe(CREATE)),
         ];
         for (method, path, expected) in cases {

@@ -58,11 +58,7 @@ impl Server {
         for _ in 1..runtimes {
             listeners.push(listen(address, sharing)?);
         }
-        Ok(Self {
-            options: Arc::new(options),
-            listeners,
-            address,
-        })
+        Ok(Self { options: Arc::new(options), listeners, address })
     }
 
     /// Where it listens.
@@ -93,12 +89,7 @@ impl Server {
                 .spawn(move || worker.run())?;
             threads.push(thread);
         }
-        Ok(Running {
-            address: self.address,
-            shared,
-            stop,
-            threads,
-        })
+        Ok(Running { address: self.address, shared, stop, threads })
     }
 }
 
@@ -169,20 +160,12 @@ struct Worker {
 
 impl Worker {
     fn run(self) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, self.serve())
     }
 
     async fn serve(self) -> io::Result<()> {
-        let Self {
-            shared,
-            options,
-            listener,
-            bell,
-            mut stopping,
-        } = self;
+        let Self { shared, options, listener, bell, mut stopping } = self;
         let listener = TcpListener::from_std(listener)?;
         let waiters = Rc::new(Waiters::default());
         let release = {
@@ -281,8 +264,7 @@ impl Clients {
                 drop(place);
             });
         } else if self.turned_away.len() < TURNED_AWAY_MAX {
-            self.turned_away
-                .spawn_local(connection::turn_away(runtime, stream));
+            self.turned_away.spawn_local(connection::turn_away(runtime, stream));
         }
     }
 }

@@ -37,10 +37,8 @@ fn details(json: &mut Json, details: &EventDetails) {
     json.raw(",\"artist\":").string(details.artist.as_str());
     json.raw(",\"venue\":").string(details.venue.as_str());
     json.raw(",\"date\":").string(&details.date);
-    json.raw(",\"total_seats\":")
-        .number(u64::from(details.total_seats));
-    json.raw(",\"price\":")
-        .amount(details.price, details.currency.decimals());
+    json.raw(",\"total_seats\":").number(u64::from(details.total_seats));
+    json.raw(",\"price\":").amount(details.price, details.currency.decimals());
     json.raw(",\"currency\":\"").raw(details.currency.code());
     json.raw("\"");
 }
@@ -58,8 +56,7 @@ pub(super) fn new_event(id: EventId, at: Timestamp, said: &EventDetails) -> Json
 pub(super) fn event(json: &mut Json, view: &EventView) {
     json.raw("{\"id\":").id(view.id.public()).raw(",");
     details(json, &view.details);
-    json.raw(",\"available\":")
-        .number(u64::from(view.available));
+    json.raw(",\"available\":").number(u64::from(view.available));
     json.raw(",\"reserved\":").number(u64::from(view.reserved));
     json.raw(",\"sold\":").number(u64::from(view.sold));
     json.raw(",\"created_at\":").time(view.created_at);
@@ -71,11 +68,9 @@ pub(super) fn event(json: &mut Json, view: &EventView) {
 pub(super) fn ticket(json: &mut Json, view: &TicketView, of: &EventView) {
     json.raw("{\"id\":").id(view.id.public());
     json.raw(",\"event_id\":").id(of.id.public());
-    json.raw(",\"seat_number\":")
-        .number(u64::from(view.slot.seat_number()));
+    json.raw(",\"seat_number\":").number(u64::from(view.slot.seat_number()));
     json.raw(",\"status\":\"").raw(view.status.name());
-    json.raw("\",\"price\":")
-        .amount(of.details.price, of.details.currency.decimals());
+    json.raw("\",\"price\":").amount(of.details.price, of.details.currency.decimals());
     json.raw(",\"created_at\":").time(of.created_at);
     json.raw(",\"updated_at\":").time(view.updated_at);
     json.raw("}");
@@ -85,13 +80,11 @@ pub(super) fn ticket(json: &mut Json, view: &TicketView, of: &EventView) {
 fn booked(json: &mut Json, view: &BookingView) {
     json.raw(",\"user_id\":").id(view.user.public());
     json.raw(",\"event_id\":").id(view.event.public());
-    json.raw(",\"ticket_ids\":")
-        .list(&view.tickets, |json, ticket| {
-            json.id(ticket.public());
-        });
+    json.raw(",\"ticket_ids\":").list(&view.tickets, |json, ticket| {
+        json.id(ticket.public());
+    });
     json.raw(",\"status\":\"").raw(view.status.name());
-    json.raw("\",\"total_amount\":")
-        .amount(view.total, view.currency.decimals());
+    json.raw("\",\"total_amount\":").amount(view.total, view.currency.decimals());
     json.raw(",\"currency\":\"").raw(view.currency.code());
     json.raw("\",\"created_at\":").time(view.created_at);
     json.raw(",\"expires_at\":").time(view.expires_at);
@@ -117,8 +110,7 @@ pub(super) fn made(made: &Made) -> Json {
     let mut json = Json::with_capacity(USUAL_BYTES + view.tickets.len() * ID_BYTES);
     json.raw("{\"booking_id\":").id(view.id.public());
     booked(&mut json, view);
-    json.raw(",\"expires_in_ms\":")
-        .number(view.expires_at.millis_since(made.answered_at));
+    json.raw(",\"expires_in_ms\":").number(view.expires_at.millis_since(made.answered_at));
     json.raw("}");
     json
 }
@@ -156,10 +148,7 @@ mod tests {
 
     fn an_event() -> EventView {
         EventView {
-            id: EventId {
-                number: EVENT,
-                tag: TAG,
-            },
+            id: EventId { number: EVENT, tag: TAG },
             details: Arc::new(EventDetails {
                 name: Title::parse("The \"Tour\"").unwrap(),
                 artist: Title::parse("Ada").unwrap(),
@@ -177,24 +166,13 @@ mod tests {
     }
 
     fn a_ticket() -> TicketId {
-        TicketId {
-            event: EVENT,
-            slot: SlotIndex::new(0),
-            tag: TAG,
-        }
+        TicketId { event: EVENT, slot: SlotIndex::new(0), tag: TAG }
     }
 
     fn a_booking() -> BookingView {
         BookingView {
-            id: BookingId {
-                event: EVENT,
-                row: RowNumber::new(1),
-                tag: TAG,
-            },
-            user: UserId {
-                number: UserNumber::new(4),
-                tag: TAG,
-            },
+            id: BookingId { event: EVENT, row: RowNumber::new(1), tag: TAG },
+            user: UserId { number: UserNumber::new(4), tag: TAG },
             event: an_event().id,
             tickets: vec![a_ticket()],
             status: BookingStatus::Pending,

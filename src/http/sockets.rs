@@ -82,12 +82,7 @@ impl Answer {
     /// Checks that this is a complete problem document with this status and code.
     fn check_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status(), status, "{}", self.0);
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/problem+json"),
-            "{}",
-            self.0
-        );
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{}", self.0);
         let body: Value = serde_json::from_str(self.body()).unwrap();
         assert_eq!(body["status"], status);
         assert_eq!(body["code"], code);
@@ -122,10 +117,7 @@ fn what_is_not_there_is_a_problem_too() {
     get(at, "/nowhere?a=b").check_problem(404, "not_found");
     get(at, "/api/users/").check_problem(404, "not_found");
     get(at, "/%zz").check_problem(400, "bad_parameter");
-    let wrong = exchange(
-        at,
-        b"DELETE /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-    );
+    let wrong = exchange(at, b"DELETE /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     wrong.check_problem(405, "method_not_allowed");
     assert_eq!(wrong.header("allow"), Some("GET, HEAD, OPTIONS"));
     running.drain(PATIENCE).unwrap();
@@ -164,20 +156,11 @@ fn what_hyper_refuses_by_itself_is_a_problem_too() {
     ] {
         exchange(at, broken.as_bytes()).check_problem(400, "malformed_request");
     }
-    let long = format!(
-        "GET /livez HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
-        "a".repeat(20_000)
-    );
+    let long = format!("GET /livez HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "a".repeat(20_000));
     exchange(at, long.as_bytes()).check_problem(431, "headers_too_large");
-    let endless = format!(
-        "GET /livez HTTP/1.1\r\nhost: x\r\nx: {}",
-        "a".repeat(100_000)
-    );
+    let endless = format!("GET /livez HTTP/1.1\r\nhost: x\r\nx: {}", "a".repeat(100_000));
     exchange(at, endless.as_bytes()).check_problem(431, "headers_too_large");
-    let many = format!(
-        "GET /livez HTTP/1.1\r\nhost: x\r\n{}\r\n",
-        "x: y\r\n".repeat(101)
-    );
+    let many = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(101));
     exchange(at, many.as_bytes()).check_problem(431, "headers_too_large");
     // Answers to what came before on the same connection are not touched.
     let after = exchange(at, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\nBROKEN\r\n\r\n");
@@ -224,10 +207,7 @@ fn request_ids_are_echoed_or_made() {
 
 #[test]
 fn one_client_too_many_is_told_so_and_the_others_stay() {
-    let (running, shared) = start(HttpOptions {
-        max_connections: 1,
-        ..options()
-    });
+    let (running, shared) = start(HttpOptions { max_connections: 1, ..options() });
     let at = running.local_addr();
     let mut first = connect(at);
     let request = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -264,10 +244,8 @@ fn pipelined_requests_are_answered_in_order() {
     }
     requests += "GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
     let answers = exchange(running.local_addr(), requests.as_bytes()).0;
-    let ids: Vec<&str> = answers
-        .lines()
-        .filter_map(|line| line.strip_prefix("x-request-id: n"))
-        .collect();
+    let ids: Vec<&str> =
+        answers.lines().filter_map(|line| line.strip_prefix("x-request-id: n")).collect();
     let expected: Vec<String> = (0..100).map(|number| number.to_string()).collect();
     assert_eq!(ids, expected);
     assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 101);
@@ -276,10 +254,8 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn silence_is_not_waited_for_forever() {
-    let (running, _shared) = start(HttpOptions {
-        request_timeout: Duration::from_millis(100),
-        ..options()
-    });
+    let (running, _shared) =
+        start(HttpOptions { request_timeout: Duration::from_millis(100), ..options() });
     let at = running.local_addr();
     for begun in ["", "GET /livez HTTP/1.1\r\nho"] {
         let mut stream = connect(at);
@@ -294,9 +270,7 @@ fn silence_is_not_waited_for_forever() {
 fn a_client_that_has_said_all_still_gets_its_answer() {
     let (running, _shared) = start(options());
     let mut stream = connect(running.local_addr());
-    stream
-        .write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n")
-        .unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(read_answer(&mut stream).status(), 200);
     running.drain(PATIENCE).unwrap();
@@ -328,10 +302,7 @@ fn draining_answers_whoever_is_connected_and_closes() {
 #[test]
 fn a_port_that_is_taken_is_not_shared() {
     let (running, _shared) = start(options());
-    let taken = HttpOptions {
-        port: running.local_addr().port(),
-        ..options()
-    };
+    let taken = HttpOptions { port: running.local_addr().port(), ..options() };
     let error = Server::bind(taken).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     running.drain(PATIENCE).unwrap();

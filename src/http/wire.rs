@@ -229,12 +229,7 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(peer: Rc<Peer>, substitute: Substitute) -> Self {
-        Self {
-            peer,
-            substitute,
-            discarded: 0,
-            shut: false,
-        }
+        Self { peer, substitute, discarded: 0, shut: false }
     }
 
     /// Collects, as soon as there is room.
@@ -273,9 +268,7 @@ fn bare_answer(bytes: &[u8]) -> Option<(usize, StatusCode)> {
     }
     let from = bytes.len().saturating_sub(BARE_BYTES_MAX);
     let window = &bytes[from..];
-    let start = window
-        .windows(START.len())
-        .rposition(|part| part == START)?;
+    let start = window.windows(START.len()).rposition(|part| part == START)?;
     let head = &window[start..];
     let ours = b"x-request-id:";
     if head.windows(ours.len()).any(|part| part == ours) {
@@ -365,10 +358,7 @@ mod tests {
         assert_eq!(bare_answer(BARE), Some((0, StatusCode::BAD_REQUEST)));
         let before = b"HTTP/1.1 200 OK\r\nx-request-id: 1\r\ncontent-length: 2\r\n\r\n{}";
         let both = [&before[..], BARE].concat();
-        assert_eq!(
-            bare_answer(&both),
-            Some((before.len(), StatusCode::BAD_REQUEST))
-        );
+        assert_eq!(bare_answer(&both), Some((before.len(), StatusCode::BAD_REQUEST)));
     }
 
     #[test]

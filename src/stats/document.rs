@@ -11,12 +11,7 @@ use super::figures::{Figures, LogFigures};
 use super::latency::Summary;
 
 pub(super) fn render(figures: &Figures) -> Value {
-    let Figures {
-        bookings,
-        engine,
-        connections,
-        ..
-    } = figures;
+    let Figures { bookings, engine, connections, .. } = figures;
     json!({
         "total_requests": bookings.admitted,
         "successful_bookings": bookings.succeeded,
@@ -55,10 +50,7 @@ fn queues(figures: &Figures) -> Value {
     let lengths = &figures.engine.lane_lengths;
     let capacity = figures.engine.lane_capacity;
     let queue = |(number, length)| {
-        (
-            format!("queue_{number}"),
-            json!({"length": length, "capacity": capacity}),
-        )
+        (format!("queue_{number}"), json!({"length": length, "capacity": capacity}))
     };
     let mut queues: Map<String, Value> = lengths.iter().enumerate().map(queue).collect();
     queues.insert("total_queues".to_owned(), json!(lengths.len()));
@@ -78,23 +70,14 @@ fn latencies(figures: &Figures) -> Value {
 }
 
 fn summary(summary: Summary) -> Value {
-    let Summary {
-        count,
-        p50,
-        p90,
-        p99,
-        p999,
-        max,
-    } = summary;
+    let Summary { count, p50, p90, p99, p999, max } = summary;
     json!({"count": count, "p50": p50, "p90": p90, "p99": p99, "p99.9": p999, "max": max})
 }
 
 fn responses(figures: &Figures) -> Value {
     let classes = figures.responses.iter().enumerate();
     Value::Object(
-        classes
-            .map(|(class, count)| (format!("{}xx", class + 1), json!(count)))
-            .collect(),
+        classes.map(|(class, count)| (format!("{}xx", class + 1), json!(count))).collect(),
     )
 }
 

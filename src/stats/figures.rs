@@ -107,11 +107,7 @@ impl Figures {
 
     /// Booking requests that are in a lane.
     pub(super) fn pending(&self) -> u64 {
-        self.engine
-            .lane_lengths
-            .iter()
-            .map(|&length| u64::from(length))
-            .sum()
+        self.engine.lane_lengths.iter().map(|&length| u64::from(length)).sum()
     }
 
     /// Booking requests a second over the whole life, with two decimals.

@@ -50,15 +50,9 @@ impl Durations {
 }
 
 /// Microseconds with one decimal: finer than that is noise.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "2^53 tenths of a microsecond are 28 years"
-)]
+#[expect(clippy::cast_precision_loss, reason = "2^53 tenths of a microsecond are 28 years")]
 fn micros(nanos: u64) -> f64 {
     (nanos / 100 + u64::from(nanos % 100 >= 50)) as f64 / 10.0
 }
 
-const _: () = assert!(
-    BUCKETS == 3_072,
-    "the sizes in the documentation of `shard` follow from it"
-);
+const _: () = assert!(BUCKETS == 3_072, "the sizes in the documentation of `shard` follow from it");

@@ -13,14 +13,7 @@ pub fn log_line(stats: &Stats, engine: &Engine) {
 }
 
 fn write(figures: &Figures) {
-    let Figures {
-        bookings,
-        engine,
-        connections,
-        log,
-        memory,
-        ..
-    } = figures;
+    let Figures { bookings, engine, connections, log, memory, .. } = figures;
     let [_, ok, redirected, refused, broken] = figures.responses;
     tracing::info!(
         total_requests = bookings.admitted,

@@ -26,9 +26,7 @@ impl Memory {
 
     fn parse(status: &str) -> Self {
         let bytes = |name: &str| {
-            let value = status
-                .lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            let value = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             let kibibytes =
                 value.and_then(|value| value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
             kibibytes.map_or(0, |kibibytes| kibibytes.saturating_mul(1_024))

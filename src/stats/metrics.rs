@@ -88,9 +88,7 @@ struct Page<'e>(DescriptorEncoder<'e>);
 
 impl Page<'_> {
     fn counter(&mut self, name: &str, help: &str, unit: Option<&Unit>, value: u64) -> fmt::Result {
-        let encoder = self
-            .0
-            .encode_descriptor(name, help, unit, MetricType::Counter)?;
+        let encoder = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         ConstCounter::new(value).encode(encoder)
     }
 
@@ -101,9 +99,7 @@ impl Page<'_> {
         unit: Option<&Unit>,
         value: N,
     ) -> fmt::Result {
-        let encoder = self
-            .0
-            .encode_descriptor(name, help, unit, MetricType::Gauge)?;
+        let encoder = self.0.encode_descriptor(name, help, unit, MetricType::Gauge)?;
         ConstGauge::new(value).encode(encoder)
     }
 
@@ -132,10 +128,7 @@ impl Page<'_> {
 
     fn requests(&mut self, figures: &Figures) -> fmt::Result {
         let bookings = &figures.bookings;
-        let outcomes = [
-            ("succeeded", bookings.succeeded),
-            ("failed", bookings.failed),
-        ];
+        let outcomes = [("succeeded", bookings.succeeded), ("failed", bookings.failed)];
         let help = "Booking requests that have ended";
         let requests = ("booking_requests", help, None, MetricType::Counter);
         self.family(requests, "outcome", outcomes.into_iter())?;
@@ -143,12 +136,7 @@ impl Page<'_> {
         self.counter("booking_requests_admitted", help, None, bookings.admitted)?;
         let classes = figures.responses.iter().enumerate();
         let classes = classes.map(|(class, &count)| (format!("{}xx", class + 1), count));
-        let responses = (
-            "booking_responses",
-            "Responses by status",
-            None,
-            MetricType::Counter,
-        );
+        let responses = ("booking_responses", "Responses by status", None, MetricType::Counter);
         self.family(responses, "class", classes)?;
         let mut encoder = self.0.encode_descriptor(
             "booking_request_duration",
@@ -165,66 +153,32 @@ impl Page<'_> {
 
     fn connections(&mut self, figures: &Figures) -> fmt::Result {
         let connections = &figures.connections;
-        self.gauge(
-            "booking_connections_open",
-            "Open connections",
-            None,
-            connections.open,
-        )?;
+        self.gauge("booking_connections_open", "Open connections", None, connections.open)?;
         let help = "Connections accepted";
         self.counter("booking_connections_opened", help, None, connections.opened)?;
         let help = "Connections turned away since there were too many";
-        self.counter(
-            "booking_connections_refused",
-            help,
-            None,
-            connections.refused,
-        )
+        self.counter("booking_connections_refused", help, None, connections.refused)
     }
 
     fn engine(&mut self, figures: &Figures) -> fmt::Result {
         let engine = &figures.engine;
-        let lengths = engine
-            .lane_lengths
-            .iter()
-            .map(|&length| u64::from(length))
-            .enumerate();
-        let capacities = engine
-            .lane_lengths
-            .iter()
-            .map(|_| u64::from(engine.lane_capacity));
+        let lengths = engine.lane_lengths.iter().map(|&length| u64::from(length)).enumerate();
+        let capacities = engine.lane_lengths.iter().map(|_| u64::from(engine.lane_capacity));
         let lengths_help = "Booking requests in the admission lane";
         let lengths_of = ("booking_lane_length", lengths_help, None, MetricType::Gauge);
         self.family(lengths_of, "lane", lengths)?;
         let capacity_help = "Booking requests that the admission lane takes";
-        let capacities_of = (
-            "booking_lane_capacity",
-            capacity_help,
-            None,
-            MetricType::Gauge,
-        );
+        let capacities_of = ("booking_lane_capacity", capacity_help, None, MetricType::Gauge);
         self.family(capacities_of, "lane", capacities.enumerate())?;
-        let states = [
-            ("active", engine.active_locks),
-            ("expired", engine.expired_locks),
-        ];
-        let locks = (
-            "booking_ticket_locks",
-            "Tickets under a hold",
-            None,
-            MetricType::Gauge,
-        );
+        let states = [("active", engine.active_locks), ("expired", engine.expired_locks)];
+        let locks = ("booking_ticket_locks", "Tickets under a hold", None, MetricType::Gauge);
         self.family(locks, "state", states.into_iter())?;
         for (name, help, value) in [
             ("booking_users", "Users", engine.users),
             ("booking_events", "Events", engine.events),
             ("booking_tickets", "Tickets of all events", engine.tickets),
             ("booking_bookings", "Bookings ever made", engine.bookings),
-            (
-                "booking_idempotency_keys",
-                "Idempotency keys remembered",
-                engine.idempotency_keys,
-            ),
+            ("booking_idempotency_keys", "Idempotency keys remembered", engine.idempotency_keys),
         ] {
             self.gauge(name, help, None, value)?;
         }
@@ -239,12 +193,7 @@ impl Page<'_> {
             ("durable", log.durable.get()),
         ];
         let help = "The marks on the log, as positions in its whole life";
-        let lsn = (
-            "booking_wal_lsn",
-            help,
-            Some(&Unit::Bytes),
-            MetricType::Gauge,
-        );
+        let lsn = ("booking_wal_lsn", help, Some(&Unit::Bytes), MetricType::Gauge);
         self.family(lsn, "mark", marks.into_iter())?;
         let counters = &log.counters;
         for (name, help, unit, value) in [
@@ -254,83 +203,28 @@ impl Page<'_> {
                 None,
                 u64::from(log.poisoned.is_some()),
             ),
-            (
-                "disk_full",
-                "1 if the disk was full lately",
-                None,
-                u64::from(counters.disk_full),
-            ),
-            (
-                "segments_ahead",
-                "Segments prepared",
-                None,
-                counters.segments_ahead,
-            ),
-            (
-                "segments_mapped",
-                "Segments mapped",
-                None,
-                counters.segments_mapped,
-            ),
-            (
-                "mapped",
-                "Bytes of segments mapped",
-                Some(&Unit::Bytes),
-                counters.mapped_bytes,
-            ),
-            (
-                "group_max",
-                "The largest group synced",
-                Some(&Unit::Bytes),
-                counters.group_bytes_max,
-            ),
+            ("disk_full", "1 if the disk was full lately", None, u64::from(counters.disk_full)),
+            ("segments_ahead", "Segments prepared", None, counters.segments_ahead),
+            ("segments_mapped", "Segments mapped", None, counters.segments_mapped),
+            ("mapped", "Bytes of segments mapped", Some(&Unit::Bytes), counters.mapped_bytes),
+            ("group_max", "The largest group synced", Some(&Unit::Bytes), counters.group_bytes_max),
         ] {
             self.gauge(&format!("booking_wal_{name}"), help, unit, value)?;
         }
         let longest = counters.sync_time_max.as_secs_f64();
-        self.gauge(
-            "booking_wal_sync_max",
-            "The longest sync",
-            Some(&Unit::Seconds),
-            longest,
-        )
+        self.gauge("booking_wal_sync_max", "The longest sync", Some(&Unit::Seconds), longest)
     }
 
     fn wal_counters(&mut self, figures: &Figures) -> fmt::Result {
         let counters = &figures.log.counters;
         for (name, help, unit, value) in [
             ("records", "Records published", None, counters.records),
-            (
-                "written",
-                "Bytes reserved",
-                Some(&Unit::Bytes),
-                counters.bytes,
-            ),
-            (
-                "synced",
-                "Bytes synced",
-                Some(&Unit::Bytes),
-                counters.synced_bytes,
-            ),
+            ("written", "Bytes reserved", Some(&Unit::Bytes), counters.bytes),
+            ("synced", "Bytes synced", Some(&Unit::Bytes), counters.synced_bytes),
             ("syncs", "Groups synced", None, counters.syncs),
-            (
-                "void_frames",
-                "Reservations that became void",
-                None,
-                counters.void_frames,
-            ),
-            (
-                "old_holes",
-                "Reservations not filled for 100 ms",
-                None,
-                counters.old_holes,
-            ),
-            (
-                "segments_made",
-                "Segments made",
-                None,
-                counters.segments_made,
-            ),
+            ("void_frames", "Reservations that became void", None, counters.void_frames),
+            ("old_holes", "Reservations not filled for 100 ms", None, counters.old_holes),
+            ("segments_made", "Segments made", None, counters.segments_made),
         ] {
             self.counter(&format!("booking_wal_{name}"), help, unit, value)?;
         }
@@ -343,44 +237,27 @@ impl Page<'_> {
         self.family(refused, "reason", reasons.into_iter())?;
         let (help, unit) = ("Time spent in syncs", Some(&Unit::Seconds));
         let name = "booking_wal_sync_time";
-        let encoder = self
-            .0
-            .encode_descriptor(name, help, unit, MetricType::Counter)?;
+        let encoder = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         ConstCounter::new(counters.sync_time.as_secs_f64()).encode(encoder)
     }
 
     fn process(&mut self, figures: &Figures) -> fmt::Result {
         let uptime = figures.uptime.as_secs_f64();
-        self.gauge(
-            "booking_uptime",
-            "Time since the start",
-            Some(&Unit::Seconds),
-            uptime,
-        )?;
+        self.gauge("booking_uptime", "Time since the start", Some(&Unit::Seconds), uptime)?;
         let started = float(figures.started.millis()) / 1_000.0;
         let help = "When the process was started, since 1970";
         self.gauge("process_start_time", help, Some(&Unit::Seconds), started)?;
         let memory = &figures.memory;
         let help = "Memory in RAM";
         let resident = memory.resident_bytes;
-        self.gauge(
-            "process_resident_memory",
-            help,
-            Some(&Unit::Bytes),
-            resident,
-        )?;
+        self.gauge("process_resident_memory", help, Some(&Unit::Bytes), resident)?;
         let kinds = [
             ("anonymous", memory.anonymous_bytes),
             ("file", memory.file_bytes),
             ("shared", memory.shared_bytes),
         ];
         let help = "Memory in RAM by kind";
-        let by_kind = (
-            "booking_memory",
-            help,
-            Some(&Unit::Bytes),
-            MetricType::Gauge,
-        );
+        let by_kind = ("booking_memory", help, Some(&Unit::Bytes), MetricType::Gauge);
         self.family(by_kind, "kind", kinds.into_iter())
     }
 }
@@ -404,10 +281,7 @@ fn seconds(nanos: u64) -> f64 {
     float(nanos) / 1e9
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "Prometheus knows no other numbers"
-)]
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows no other numbers")]
 fn float(value: u64) -> f64 {
     value as f64
 }

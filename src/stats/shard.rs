@@ -82,17 +82,12 @@ pub(super) struct Durations {
 impl Durations {
     pub(super) fn none() -> Self {
         let histogram = layout::histogram();
-        Self {
-            histogram,
-            sum_nanos: 0,
-            max_nanos: 0,
-        }
+        Self { histogram, sum_nanos: 0, max_nanos: 0 }
     }
 
     fn add(&mut self, counts: impl Iterator<Item = u64>, max_nanos: u64) {
         for (bucket, count) in counts.enumerate().filter(|(_, count)| *count > 0) {
-            self.histogram
-                .saturating_record_n(layout::shortest_of(bucket), count);
+            self.histogram.saturating_record_n(layout::shortest_of(bucket), count);
         }
         self.max_nanos = self.max_nanos.max(max_nanos);
     }
@@ -101,10 +96,7 @@ impl Durations {
 /// Adds to a word that no other thread writes.
 #[inline]
 fn add(word: &AtomicU64, amount: u64) {
-    word.store(
-        word.load(Ordering::Relaxed).wrapping_add(amount),
-        Ordering::Relaxed,
-    );
+    word.store(word.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
 
 /// Raises a word that no other thread writes.
@@ -152,14 +144,9 @@ impl Shard {
 
     pub(super) fn add_life(&self, operation: Operation, to: &mut Durations) {
         let track = &self.tracks[operation.place()];
-        let counts = track
-            .counts
-            .iter()
-            .map(|count| count.load(Ordering::Relaxed));
+        let counts = track.counts.iter().map(|count| count.load(Ordering::Relaxed));
         to.add(counts, track.max_nanos.load(Ordering::Relaxed));
-        to.sum_nanos = to
-            .sum_nanos
-            .wrapping_add(track.sum_nanos.load(Ordering::Relaxed));
+        to.sum_nanos = to.sum_nanos.wrapping_add(track.sum_nanos.load(Ordering::Relaxed));
     }
 
     pub(super) fn add_last_seconds(&self, operation: Operation, now: Second, to: &mut Durations) {
@@ -196,10 +183,7 @@ impl Track {
             slice.begin(now);
         }
         let count = &slice.counts[bucket];
-        count.store(
-            count.load(Ordering::Relaxed).saturating_add(1),
-            Ordering::Relaxed,
-        );
+        count.store(count.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
         raise(&slice.max_nanos, nanos);
     }
 }
@@ -256,11 +240,7 @@ mod tests {
             }
         }
         assert_eq!(recent(&shard, 4).histogram.len(), 15);
-        assert_eq!(
-            recent(&shard, 9).histogram.len(),
-            15,
-            "second 0 is the tenth, counted back"
-        );
+        assert_eq!(recent(&shard, 9).histogram.len(), 15, "second 0 is the tenth, counted back");
         assert_eq!(recent(&shard, 10).histogram.len(), 14, "second 0 is gone");
         assert_eq!(recent(&shard, 13).histogram.len(), 5);
         assert_eq!(recent(&shard, 13).max_nanos, 5_000);

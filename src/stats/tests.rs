@@ -80,10 +80,7 @@ fn percentiles_are_those_of_the_sorted_durations() {
         let check = |told: f64, rank: usize| {
             let exact = micros[rank - 1] as f64;
             let allowed = (exact * 0.008).max(0.1);
-            assert!(
-                told >= exact - 0.1 && told <= exact + allowed,
-                "{told} for {exact}"
-            );
+            assert!(told >= exact - 0.1 && told <= exact + allowed, "{told} for {exact}");
         };
         check(summary.p50, 2_500);
         check(summary.p90, 4_500);
@@ -110,9 +107,7 @@ fn the_last_seconds_forget_and_the_life_does_not() {
     record(&recorder, Operation::Confirm, 900, 100);
     record(&recorder, Operation::Confirm, 100, 106);
     let at = |now| {
-        let latency = stats
-            .latencies(Second(now))
-            .remove(Operation::Confirm.place());
+        let latency = stats.latencies(Second(now)).remove(Operation::Confirm.place());
         (latency.life.summary(), latency.recent.summary())
     };
     let (life, recent) = at(106);
@@ -133,21 +128,13 @@ fn a_recorder_that_ends_leaves_its_figures_and_its_memory() {
     let both = (stats.recorder(), stats.recorder());
     assert_eq!(stats.shards().len(), 2);
     drop(both);
-    assert_eq!(
-        stats.latencies(Second(1))[Operation::Other.place()]
-            .life
-            .summary()
-            .count,
-        20
-    );
+    assert_eq!(stats.latencies(Second(1))[Operation::Other.place()].life.summary().count, 20);
 }
 
 #[test]
 fn the_real_clock_puts_a_request_into_the_last_seconds() {
     let stats = Stats::new();
-    stats
-        .recorder()
-        .record(Operation::Hold, Duration::from_micros(3), 201);
+    stats.recorder().record(Operation::Hold, Duration::from_micros(3), 201);
     assert_eq!(stats.latencies(this_second())[0].recent.summary().count, 1);
     assert_eq!(stats.responses(), [0, 1, 0, 0, 0]);
 }
@@ -168,20 +155,12 @@ fn totals_agree_once_nothing_is_in_flight_and_never_overshoot() {
         };
         let workers = [scope.spawn(worker), scope.spawn(worker)];
         while workers.iter().any(|worker| !worker.is_finished()) {
-            let Bookings {
-                admitted,
-                succeeded,
-                failed,
-            } = stats.bookings();
+            let Bookings { admitted, succeeded, failed } = stats.bookings();
             assert!(succeeded + failed <= admitted);
             assert!(admitted <= succeeded + failed + 40_000);
         }
     });
-    let expected = Bookings {
-        admitted: 40_000,
-        succeeded: 26_666,
-        failed: 13_334,
-    };
+    let expected = Bookings { admitted: 40_000, succeeded: 26_666, failed: 13_334 };
     assert_eq!(stats.bookings(), expected);
 }
 
@@ -193,14 +172,7 @@ fn connections_are_counted() {
     }
     stats.connection_closed();
     stats.connection_refused();
-    assert_eq!(
-        stats.connections(),
-        Connections {
-            open: 2,
-            opened: 3,
-            refused: 1
-        }
-    );
+    assert_eq!(stats.connections(), Connections { open: 2, opened: 3, refused: 1 });
 }
 
 #[test]
@@ -290,10 +262,7 @@ fn the_metrics_are_well_formed() {
         "booking_uptime_seconds 1.5",
         "process_start_time_seconds 1700000000.0",
     ] {
-        assert!(
-            text.lines().any(|told| told == line),
-            "no line {line} in\n{text}"
-        );
+        assert!(text.lines().any(|told| told == line), "no line {line} in\n{text}");
     }
     assert!(text.ends_with("# EOF\n"));
     let types = text.lines().filter(|line| line.starts_with("# TYPE "));

@@ -52,10 +52,7 @@ fn a_confirmed_booking_sells_its_tickets() {
     assert_eq!(confirmed.str("id"), id);
     assert_eq!(client.booking(&id).expect(200).json, confirmed.json);
     assert_eq!(client.ticket_status(&show.id, &show.tickets[0]), "sold");
-    assert_eq!(
-        client.ticket_status(&show.id, &show.tickets[1]),
-        "available"
-    );
+    assert_eq!(client.ticket_status(&show.id, &show.tickets[1]), "available");
     let event = client.event(&show.id).expect(200).json;
     assert_eq!(event["sold"], 1);
     assert_eq!(event["available"], 1);
@@ -82,9 +79,8 @@ fn a_booking_takes_all_its_tickets_or_none() {
     let sold = client.hold(&first, &show.id, &show.tickets[1..2]);
     client.confirm(&sold, &first).expect(200);
     client.hold(&first, &show.id, &show.tickets[3..5]);
-    let refused = client
-        .book(&second, &show.id, &show.tickets)
-        .expect_refusal(409, "seats_unavailable");
+    let refused =
+        client.book(&second, &show.id, &show.tickets).expect_refusal(409, "seats_unavailable");
     let mut found: Vec<(u64, &str, &str)> = conflicts(&refused)
         .iter()
         .map(|conflict| {
@@ -132,9 +128,8 @@ fn an_overlap_with_ones_own_booking_is_named() {
     let user = client.create_user();
     let id = client.hold(&user, &show.id, &show.tickets[..2]);
     for tickets in [&show.tickets[..1], &show.tickets[1..], &show.tickets[..]] {
-        let refused = client
-            .book(&user, &show.id, tickets)
-            .expect_refusal(409, "seats_unavailable");
+        let refused =
+            client.book(&user, &show.id, tickets).expect_refusal(409, "seats_unavailable");
         for conflict in conflicts(&refused) {
             assert_eq!(conflict["held_by_you"], true, "{conflict}");
             assert_eq!(conflict["booking_id"], id.as_str(), "{conflict}");
@@ -149,9 +144,8 @@ fn the_same_set_again_after_confirmation_is_refused() {
     let user = client.create_user();
     let id = client.hold(&user, &show.id, &show.tickets);
     client.confirm(&id, &user).expect(200);
-    let refused = client
-        .book(&user, &show.id, &show.tickets)
-        .expect_refusal(409, "seats_unavailable");
+    let refused =
+        client.book(&user, &show.id, &show.tickets).expect_refusal(409, "seats_unavailable");
     assert_eq!(conflicts(&refused)[0]["status"], "sold");
 }
 
@@ -161,12 +155,8 @@ fn confirming_and_cancelling_are_the_owners_alone() {
     let show = client.create_show(1);
     let (owner, other) = (client.create_user(), client.create_user());
     let id = client.hold(&owner, &show.id, &show.tickets);
-    client
-        .confirm(&id, &other)
-        .expect_refusal(403, "not_your_booking");
-    client
-        .cancel(&id, &other)
-        .expect_refusal(403, "not_your_booking");
+    client.confirm(&id, &other).expect_refusal(403, "not_your_booking");
+    client.cancel(&id, &other).expect_refusal(403, "not_your_booking");
     assert_eq!(client.booking(&id).expect(200).str("status"), "pending");
 }
 
@@ -180,10 +170,7 @@ fn what_happened_to_a_booking_can_be_asked_for_again() {
     assert_eq!(client.confirm(&bought, &user).expect(200).json, first.json);
     let given_back = client.hold(&user, &show.id, &show.tickets[1..]);
     let first = client.cancel(&given_back, &user).expect(200);
-    assert_eq!(
-        client.cancel(&given_back, &user).expect(200).json,
-        first.json
-    );
+    assert_eq!(client.cancel(&given_back, &user).expect(200).json, first.json);
 }
 
 #[test]
@@ -193,14 +180,10 @@ fn the_end_of_a_booking_is_final() {
     let user = client.create_user();
     let bought = client.hold(&user, &show.id, &show.tickets[..1]);
     client.confirm(&bought, &user).expect(200);
-    client
-        .cancel(&bought, &user)
-        .expect_refusal(409, "already_confirmed");
+    client.cancel(&bought, &user).expect_refusal(409, "already_confirmed");
     let given_back = client.hold(&user, &show.id, &show.tickets[1..]);
     client.cancel(&given_back, &user).expect(200);
-    client
-        .confirm(&given_back, &user)
-        .expect_refusal(409, "booking_cancelled");
+    client.confirm(&given_back, &user).expect_refusal(409, "booking_cancelled");
     assert_eq!(client.event(&show.id).expect(200).json["sold"], 1);
 }
 
@@ -209,11 +192,8 @@ fn a_booking_that_was_never_made_is_not_found() {
     let client = shared();
     let user = client.create_user();
     let nothing = fresh_uuid();
-    let refusals = [
-        client.booking(&nothing),
-        client.confirm(&nothing, &user),
-        client.cancel(&nothing, &user),
-    ];
+    let refusals =
+        [client.booking(&nothing), client.confirm(&nothing, &user), client.cancel(&nothing, &user)];
     for refusal in refusals {
         refusal.expect_refusal(404, "booking_not_found");
     }

@@ -49,9 +49,7 @@ fn a_body_that_is_not_json_is_malformed() {
     let client = shared();
     for path in ["/api/users", "/api/events", "/api/bookings"] {
         for body in ["{", "", "no json", "{\"email\":}", "{} trailing"] {
-            client
-                .send(&Call::new("POST", path).json(body))
-                .expect_refusal(400, "malformed_json");
+            client.send(&Call::new("POST", path).json(body)).expect_refusal(400, "malformed_json");
         }
     }
 }
@@ -114,11 +112,7 @@ fn an_id_that_is_no_uuid_names_nothing() {
     let client = shared();
     for path in ["/api/users/7", "/api/events/x", "/api/bookings/-"] {
         let reply = client.get(path);
-        assert!(
-            matches!(reply.status, 400 | 404),
-            "{path} was answered {}",
-            reply.status
-        );
+        assert!(matches!(reply.status, 400 | 404), "{path} was answered {}", reply.status);
         reply.assert_problem();
     }
 }
@@ -128,9 +122,7 @@ fn a_ticket_named_twice_is_refused() {
     let client = shared();
     let (show, mut body) = sound_request();
     body["ticket_ids"] = json!([show.tickets[0], show.tickets[1], show.tickets[0]]);
-    client
-        .post("/api/bookings", &body)
-        .expect_refusal(422, "duplicate_tickets");
+    client.post("/api/bookings", &body).expect_refusal(422, "duplicate_tickets");
     assert_eq!(client.event(&show.id).expect(200).json["available"], 4);
 }
 
@@ -139,9 +131,7 @@ fn too_many_tickets_are_refused() {
     let client = shared();
     let show = client.create_show(400);
     let user = client.create_user();
-    client
-        .book(&user, &show.id, &show.tickets)
-        .expect_refusal(422, "too_many_tickets");
+    client.book(&user, &show.id, &show.tickets).expect_refusal(422, "too_many_tickets");
     assert_eq!(client.event(&show.id).expect(200).json["available"], 400);
 }
 
@@ -150,9 +140,7 @@ fn a_ticket_that_does_not_exist_is_unknown() {
     let client = shared();
     let (show, mut body) = sound_request();
     body["ticket_ids"] = json!([show.tickets[0], fresh_uuid()]);
-    client
-        .post("/api/bookings", &body)
-        .expect_refusal(422, "unknown_tickets");
+    client.post("/api/bookings", &body).expect_refusal(422, "unknown_tickets");
     assert_eq!(client.event(&show.id).expect(200).json["available"], 4);
 }
 
@@ -170,9 +158,7 @@ fn the_shape_is_judged_before_the_user() {
     let (_, mut body) = sound_request();
     body["user_id"] = json!(fresh_uuid());
     body["ticket_ids"] = json!([]);
-    client
-        .post("/api/bookings", &body)
-        .expect_refusal(422, "validation_failed");
+    client.post("/api/bookings", &body).expect_refusal(422, "validation_failed");
 }
 
 #[test]
@@ -181,9 +167,7 @@ fn the_user_is_judged_before_the_event() {
     let (_, mut body) = sound_request();
     body["user_id"] = json!(fresh_uuid());
     body["event_id"] = json!(fresh_uuid());
-    client
-        .post("/api/bookings", &body)
-        .expect_refusal(404, "user_not_found");
+    client.post("/api/bookings", &body).expect_refusal(404, "user_not_found");
 }
 
 #[test]
@@ -192,9 +176,7 @@ fn the_event_is_judged_before_the_tickets() {
     let (_, mut body) = sound_request();
     body["event_id"] = json!(fresh_uuid());
     body["ticket_ids"] = json!([fresh_uuid()]);
-    client
-        .post("/api/bookings", &body)
-        .expect_refusal(404, "event_not_found");
+    client.post("/api/bookings", &body).expect_refusal(404, "event_not_found");
 }
 
 #[test]
@@ -230,9 +212,7 @@ fn unknown_tickets_are_judged_before_taken_ones() {
     let (show, mut body) = sound_request();
     client.hold(&client.create_user(), &show.id, &show.tickets[..1]);
     body["ticket_ids"] = json!([show.tickets[0], fresh_uuid()]);
-    client
-        .post("/api/bookings", &body)
-        .expect_refusal(422, "unknown_tickets");
+    client.post("/api/bookings", &body).expect_refusal(422, "unknown_tickets");
 }
 
 #[test]

@@ -83,9 +83,7 @@ fn an_event_that_was_never_created_is_not_found() {
     let client = shared();
     let nothing = fresh_uuid();
     for path in ["", "/tickets", "/tickets/available"] {
-        client
-            .get(&format!("/api/events/{nothing}{path}"))
-            .expect_refusal(404, "event_not_found");
+        client.get(&format!("/api/events/{nothing}{path}")).expect_refusal(404, "event_not_found");
     }
 }
 
@@ -105,9 +103,7 @@ fn a_bad_member_of_an_event_is_refused_and_named() {
     for (member, value) in bad {
         let mut asked = concert();
         asked[member] = value;
-        let reply = client
-            .post("/api/events", &asked)
-            .expect_refusal(422, "validation_failed");
+        let reply = client.post("/api/events", &asked).expect_refusal(422, "validation_failed");
         let errors = reply.json["errors"].as_array().expect("errors");
         let named = errors.iter().any(|error| {
             let pointer = error["pointer"].as_str().unwrap_or_default();
@@ -124,9 +120,7 @@ fn all_that_is_wrong_with_an_event_is_said_at_once() {
     asked["date"] = json!("never");
     asked["total_seats"] = json!(0);
     asked["venue"] = json!(" ");
-    let reply = client
-        .post("/api/events", &asked)
-        .expect_refusal(422, "validation_failed");
+    let reply = client.post("/api/events", &asked).expect_refusal(422, "validation_failed");
     let errors = reply.json["errors"].as_array().expect("errors");
     assert_eq!(errors.len(), 3, "three things are wrong: {}", reply.text);
 }

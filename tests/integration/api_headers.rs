@@ -94,9 +94,7 @@ fn a_full_lane_says_when_to_come_back() {
     });
     let refused = refused.unwrap().expect_refusal(503, "overloaded");
     assert_eq!(refused.json["retryable"], true);
-    let after = refused
-        .header("retry-after")
-        .expect("a 503 has Retry-After");
+    let after = refused.header("retry-after").expect("a 503 has Retry-After");
     assert!(after.parse::<u32>().is_ok(), "Retry-After is {after:?}");
 }
 
@@ -106,10 +104,7 @@ fn preflight(origin: &str) -> Call {
     Call::new("OPTIONS", "/api/bookings")
         .header("origin", origin)
         .header("access-control-request-method", "POST")
-        .header(
-            "access-control-request-headers",
-            "content-type,idempotency-key",
-        )
+        .header("access-control-request-headers", "content-type,idempotency-key")
 }
 
 fn simple(origin: &str) -> Call {
@@ -120,11 +115,7 @@ fn simple(origin: &str) -> Call {
 #[track_caller]
 fn expect_allowed(client: &Client, origin: &str) {
     let reply = client.send(&preflight(origin));
-    assert!(
-        matches!(reply.status, 200 | 204),
-        "preflight: {}",
-        reply.status
-    );
+    assert!(matches!(reply.status, 200 | 204), "preflight: {}", reply.status);
     let methods = reply.header("access-control-allow-methods");
     assert!(
         methods.is_some_and(|methods| methods.contains("POST")),

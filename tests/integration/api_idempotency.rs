@@ -27,10 +27,7 @@ fn one_of_each(client: &Client) -> Vec<(Call, Reply)> {
     let owner = json!({"user_id": user});
     let other_show = client.create_show(2);
     let calls = [
-        Call::post(
-            "/api/users",
-            &json!({"email": fresh_email(), "name": "Keyed"}),
-        ),
+        Call::post("/api/users", &json!({"email": fresh_email(), "name": "Keyed"})),
         Call::post(
             "/api/events",
             &json!({"name": "Keyed", "artist": "A", "venue": "V", "total_seats": 2,
@@ -44,17 +41,8 @@ fn one_of_each(client: &Client) -> Vec<(Call, Reply)> {
     keyed
         .map(|call| {
             let reply = client.send(&call);
-            assert!(
-                matches!(reply.status, 200 | 201),
-                "{}: {}",
-                reply.asked,
-                reply.text
-            );
-            assert_eq!(
-                reply.header("idempotent-replayed"),
-                None,
-                "nothing to replay"
-            );
+            assert!(matches!(reply.status, 200 | 201), "{}: {}", reply.asked, reply.text);
+            assert_eq!(reply.header("idempotent-replayed"), None, "nothing to replay");
             (call, reply)
         })
         .collect()
@@ -123,12 +111,8 @@ fn a_key_that_was_refused_is_free_for_another_body() {
     let user = client.create_user();
     client.hold(&client.create_user(), &show.id, &show.tickets[..1]);
     let key = fresh_uuid();
-    client
-        .send(&Call::book(&user, &show.id, &show.tickets).key(&key))
-        .expect(409);
-    client
-        .send(&Call::book(&user, &show.id, &show.tickets[1..]).key(&key))
-        .expect(201);
+    client.send(&Call::book(&user, &show.id, &show.tickets).key(&key)).expect(409);
+    client.send(&Call::book(&user, &show.id, &show.tickets[1..]).key(&key)).expect(201);
 }
 
 #[test]

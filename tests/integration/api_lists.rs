@@ -63,9 +63,7 @@ fn tickets_come_page_by_page_in_seat_order() {
 fn a_first_page_leads_on_and_a_last_page_does_not() {
     let client = shared();
     let show = client.create_show(4);
-    let first = client
-        .get(&format!("/api/events/{}/tickets?limit=3", show.id))
-        .expect(200);
+    let first = client.get(&format!("/api/events/{}/tickets?limit=3", show.id)).expect(200);
     assert_eq!(seats(first.array()), [1, 2, 3]);
     let next = first.next_page().expect("there is a fourth seat");
     let last = client.get(&next).expect(200);

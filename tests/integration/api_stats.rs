@@ -68,12 +68,8 @@ fn the_statistics_count_every_booking_request_once() {
     assert_eq!(number(&stats, "/queue_length"), 0, "{stats}");
     assert_eq!(number(&stats, "/queue_stats/total_pending"), 0, "{stats}");
     let show = world.show();
-    server
-        .book(&world.users[0], &show.id, &[fresh_uuid()])
-        .expect(422);
-    server
-        .book(&fresh_uuid(), &show.id, &show.tickets)
-        .expect(404);
+    server.book(&world.users[0], &show.id, &[fresh_uuid()]).expect(422);
+    server.book(&fresh_uuid(), &show.id, &show.tickets).expect(404);
     let stats = server.settled_stats();
     assert_eq!(number(&stats, "/successful_bookings"), 3, "{stats}");
 }
@@ -88,9 +84,7 @@ fn the_statistics_count_the_tickets_under_a_hold() {
 
 #[test]
 fn lanes_are_as_many_and_as_long_as_configured() {
-    let settings = Settings::new()
-        .env("QUEUE_COUNT", 5)
-        .env("QUEUE_CAPACITY", 7);
+    let settings = Settings::new().env("QUEUE_COUNT", 5).env("QUEUE_CAPACITY", 7);
     let stats = settings.start().stats();
     assert_eq!(number(&stats, "/queue_stats/total_queues"), 5);
     for queue in 0..5 {
@@ -123,10 +117,7 @@ fn the_metrics_are_prometheus_text() {
         assert!(sound, "not a number: {line}");
         let name = series.split('{').next().unwrap_or_default();
         let letter = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-        assert!(
-            !name.is_empty() && name.chars().all(letter),
-            "not a metric's name: {line}"
-        );
+        assert!(!name.is_empty() && name.chars().all(letter), "not a metric's name: {line}");
         assert_eq!(series.contains('{'), series.ends_with('}'), "{line}");
     }
     assert!(samples > 5, "hardly any metrics:\n{}", reply.text);

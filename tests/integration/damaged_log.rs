@@ -19,9 +19,7 @@ enum End {
 /// this e-mail address.
 fn stopped_server(end: End, needle: &str) -> (Server, World, Ledger) {
     let mut server = Settings::new().start();
-    server
-        .post("/api/users", &json!({"email": needle, "name": "Needle"}))
-        .expect(201);
+    server.post("/api/users", &json!({"email": needle, "name": "Needle"})).expect(201);
     let world = World::create(&server, 4, 40);
     let load = Load::start(&server, &world, 4, 3, 11);
     observe_for(Duration::from_millis(300));
@@ -102,10 +100,7 @@ fn damage_in_the_middle_is_refused(end: End) {
             "file and offset are not named:\n{}",
             refused.stderr
         );
-        assert!(
-            before == segment_bytes(&data_dir),
-            "attempt {attempt} changed the segments"
-        );
+        assert!(before == segment_bytes(&data_dir), "attempt {attempt} changed the segments");
     }
     flip_byte(&segment, offset);
     server.restart();
@@ -130,11 +125,7 @@ fn a_second_process_on_the_same_directory_is_refused() {
     assert!(!refused.status.success(), "two processes on one directory");
     let said = refused.stderr.to_lowercase();
     let clear = ["lock", "in use", "another process", "already"];
-    assert!(
-        clear.iter().any(|word| said.contains(word)),
-        "not a clear line:\n{}",
-        refused.stderr
-    );
+    assert!(clear.iter().any(|word| said.contains(word)), "not a clear line:\n{}", refused.stderr);
     server.create_user();
 }
 

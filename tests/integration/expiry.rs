@@ -25,9 +25,7 @@ fn wait_past_deadline(booking: &Value) {
     let text = booking["expires_at"].as_str().expect("expires_at");
     let deadline: jiff::Timestamp = text.parse().expect("RFC 3339");
     let deadline = deadline.as_millisecond() + CLOCKS_APART_MILLIS;
-    wait_until(Duration::from_secs(10), "the deadline has passed", || {
-        unix_millis() >= deadline
-    });
+    wait_until(Duration::from_secs(10), "the deadline has passed", || unix_millis() >= deadline);
 }
 
 /// A lapsed hold of all tickets of a show of so many seats.
@@ -43,13 +41,8 @@ fn lapsed(client: &Client, seats: usize) -> (Show, String, String) {
 fn a_lapsed_hold_cannot_be_confirmed() {
     let server = shared_short_holds();
     let (show, user, booking) = lapsed(server, 2);
-    server
-        .confirm(&booking, &user)
-        .expect_refusal(409, "booking_expired");
-    assert_eq!(
-        server.booking(&booking).expect(200).str("status"),
-        "expired"
-    );
+    server.confirm(&booking, &user).expect_refusal(409, "booking_expired");
+    assert_eq!(server.booking(&booking).expect(200).str("status"), "expired");
     let event = server.event(&show.id).expect(200).json;
     assert_eq!(event["sold"], 0, "refused, yet sold: {event}");
     assert_eq!(event["available"], 2, "{event}");
@@ -62,9 +55,7 @@ fn a_lapsed_hold_is_free_to_others_at_once() {
     let next = server.create_user();
     let taken_over = server.hold(&next, &show.id, &show.tickets);
     server.confirm(&taken_over, &next).expect(200);
-    server
-        .confirm(&booking, &user)
-        .expect_refusal(409, "booking_expired");
+    server.confirm(&booking, &user).expect_refusal(409, "booking_expired");
     let cancelled = server.cancel(&booking, &user);
     assert_eq!(cancelled.status / 100, 4, "nothing is left to cancel");
     assert_eq!(server.event(&show.id).expect(200).json["sold"], 2);
@@ -74,18 +65,12 @@ fn a_lapsed_hold_is_free_to_others_at_once() {
 fn everything_read_after_the_deadline_agrees_that_the_hold_is_over() {
     let server = short_holds().start();
     let (show, user, booking) = lapsed(&server, 3);
-    assert_eq!(
-        server.booking(&booking).expect(200).str("status"),
-        "expired"
-    );
+    assert_eq!(server.booking(&booking).expect(200).str("status"), "expired");
     assert_eq!(server.bookings_of(&user)[0]["status"], "expired");
     for ticket in server.tickets(&show.id) {
         assert_eq!(ticket["status"], "available", "{ticket}");
     }
-    let world = World {
-        users: vec![user],
-        shows: vec![show],
-    };
+    let world = World { users: vec![user], shows: vec![show] };
     sweep(&server, &world);
 }
 
@@ -106,10 +91,7 @@ fn a_confirmed_booking_outlives_its_deadline() {
     let booking = made.str("booking_id");
     server.confirm(booking, &user).expect(200);
     wait_past_deadline(&made.json);
-    assert_eq!(
-        server.booking(booking).expect(200).str("status"),
-        "confirmed"
-    );
+    assert_eq!(server.booking(booking).expect(200).str("status"), "confirmed");
     server
         .book(&server.create_user(), &show.id, &show.tickets)
         .expect_refusal(409, "seats_unavailable");
@@ -120,11 +102,7 @@ fn a_user_whose_holds_have_lapsed_may_book_and_may_go() {
     let server = shared_short_holds();
     let (show, user, booking) = lapsed(server, 1);
     let again = server.book(&user, &show.id, &show.tickets).expect(201);
-    assert_ne!(
-        again.str("booking_id"),
-        booking,
-        "a new hold is a new booking"
-    );
+    assert_ne!(again.str("booking_id"), booking, "a new hold is a new booking");
     wait_past_deadline(&again.json);
     server.delete(&format!("/api/users/{user}")).expect(204);
 }
@@ -186,9 +164,7 @@ fn a_hold_lapses_while_the_server_is_down() {
     server.restart();
     let booking = made.str("booking_id");
     assert_eq!(server.booking(booking).expect(200).str("status"), "expired");
-    server
-        .confirm(booking, &user)
-        .expect_refusal(409, "booking_expired");
+    server.confirm(booking, &user).expect_refusal(409, "booking_expired");
     server.hold(&server.create_user(), &show.id, &show.tickets);
     let again = server.send(&call).expect(201);
     assert_eq!(again.json, made.json, "the first success again");

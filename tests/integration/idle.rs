@@ -8,9 +8,7 @@ use crate::harness::{Settings, observe_for, wait_until};
 /// User and system time that a process has used, in clock ticks (10 ms).
 fn cpu_ticks(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the server runs");
-    let (_, fields) = stat
-        .rsplit_once(')')
-        .expect("the command's name in parentheses");
+    let (_, fields) = stat.rsplit_once(')').expect("the command's name in parentheses");
     let fields: Vec<&str> = fields.split_whitespace().collect();
     // Fields 14 and 15 of proc(5); the first here is field 3.
     let number = |index: usize| fields[index].parse::<u64>().expect("a number");

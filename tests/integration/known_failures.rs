@@ -19,11 +19,7 @@ fn every_id_in_an_answer_can_be_read() {
     client.get(&format!("/api/users/{user}")).expect(200);
     let show = client.create_show(3);
     let listed = client.tickets(&show.id);
-    assert!(
-        listed
-            .iter()
-            .all(|ticket| ticket["event_id"] == show.id.as_str())
-    );
+    assert!(listed.iter().all(|ticket| ticket["event_id"] == show.id.as_str()));
     for ticket in &show.tickets {
         let booking = client.hold(user, &show.id, &[ticket]);
         let read = client.booking(&booking).expect(200);
@@ -71,14 +67,10 @@ fn a_seat_is_not_sold_again_under_another_events_id() {
     let (show, other) = (client.create_show(2), client.create_show(2));
     let (first, second) = (client.create_user(), client.create_user());
     client.hold(&first, &show.id, &show.tickets[..1]);
-    for tickets in [
-        vec![&show.tickets[0]],
-        vec![&show.tickets[1]],
-        vec![&other.tickets[0], &show.tickets[1]],
-    ] {
-        client
-            .book(&second, &other.id, &tickets)
-            .expect_refusal(422, "unknown_tickets");
+    for tickets in
+        [vec![&show.tickets[0]], vec![&show.tickets[1]], vec![&other.tickets[0], &show.tickets[1]]]
+    {
+        client.book(&second, &other.id, &tickets).expect_refusal(422, "unknown_tickets");
     }
     assert_eq!(client.event(&other.id).expect(200).json["available"], 2);
     assert_eq!(client.event(&show.id).expect(200).json["available"], 1);
@@ -91,9 +83,7 @@ fn a_seat_is_not_sold_twice_in_one_request() {
     let user = client.create_user();
     let (seat, upper) = (&show.tickets[0], show.tickets[0].to_uppercase());
     for twice in [vec![seat, seat], vec![seat, &upper]] {
-        client
-            .book(&user, &show.id, &twice)
-            .expect_refusal(422, "duplicate_tickets");
+        client.book(&user, &show.id, &twice).expect_refusal(422, "duplicate_tickets");
     }
     assert_eq!(client.event(&show.id).expect(200).json["available"], 2);
 }
@@ -150,9 +140,7 @@ fn holds_are_released_when_they_lapse_and_stay_lapsed() {
             reply.status == 201
         });
         for (old, owner) in &lapsed {
-            server
-                .confirm(old, owner)
-                .expect_refusal(409, "booking_expired");
+            server.confirm(old, owner).expect_refusal(409, "booking_expired");
         }
         lapsed.push((booking, user));
     }
@@ -163,11 +151,8 @@ fn accepted_bookings_outlive_sigterm() {
     let mut server = Settings::new().start();
     let show = server.create_show(10);
     let user = server.create_user();
-    let held: Vec<String> = show
-        .tickets
-        .iter()
-        .map(|ticket| server.hold(&user, &show.id, &[ticket]))
-        .collect();
+    let held: Vec<String> =
+        show.tickets.iter().map(|ticket| server.hold(&user, &show.id, &[ticket])).collect();
     server.confirm(&held[0], &user).expect(200);
     assert_eq!(server.terminate().code(), Some(0));
     server.restart();
@@ -318,9 +303,7 @@ fn a_full_queue_is_overload_and_nothing_else() {
 
 #[test]
 fn a_browsers_preflight_is_answered() {
-    let server = Settings::new()
-        .env("CORS_ALLOWED_ORIGINS", "https://shop.example")
-        .start();
+    let server = Settings::new().env("CORS_ALLOWED_ORIGINS", "https://shop.example").start();
     for path in ["/api/bookings", "/api/events", "/api/users"] {
         let preflight = Call::new("OPTIONS", path)
             .header("origin", "https://shop.example")

@@ -13,12 +13,9 @@ const ANON_KIB_MAX: u64 = 100 * 1_024;
 /// Memory of the process that no file stands behind, in KiB.
 fn rss_anon_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the server runs");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next());
-    kib.and_then(|kib| kib.parse().ok())
-        .expect("RssAnon in KiB")
+    kib.and_then(|kib| kib.parse().ok()).expect("RssAnon in KiB")
 }
 
 /// Reads the list to its end; every seat must come once and in order.
@@ -49,11 +46,7 @@ fn an_event_of_a_million_seats_is_made_listed_and_kept_cheaply() {
     let call = Call::new("POST", "/api/events").json(&event_body(SEATS, 7_500));
     let start = now();
     let id = server.send(&call).expect(201).str("event_id").to_owned();
-    assert!(
-        start.elapsed() < CREATION_LIMIT,
-        "the creation took {:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < CREATION_LIMIT, "the creation took {:?}", start.elapsed());
     let event = server.event(&id).expect(200).json;
     assert_eq!(event["available"], SEATS);
     let path = format!("/api/events/{id}/tickets");

@@ -25,9 +25,7 @@ fn state_hashes(server: &Server) -> Vec<String> {
 /// Sends SIGTERM and waits until the server takes no new requests.
 fn begin_to_drain(server: &Server) {
     server.send_sigterm();
-    wait_until(DRAIN_LIMIT, "the server takes no new requests", || {
-        !server.is_ready()
-    });
+    wait_until(DRAIN_LIMIT, "the server takes no new requests", || !server.is_ready());
 }
 
 #[test]
@@ -80,11 +78,7 @@ fn a_request_that_was_begun_is_answered() {
         "POST /api/bookings HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
         body.len()
     ));
-    assert_eq!(
-        connection.reply().status,
-        100,
-        "the server asks for the body"
-    );
+    assert_eq!(connection.reply().status, 100, "the server asks for the body");
     begin_to_drain(&server);
     let reply = connection.send(body).reply();
     assert!(
@@ -105,9 +99,8 @@ fn a_request_that_was_begun_is_answered() {
 fn a_list_that_was_begun_is_sent_to_its_end() {
     const SEATS: usize = 100_000;
     let mut server = Settings::new().start();
-    let made = server
-        .send(&Call::new("POST", "/api/events").json(&event_body(SEATS, 100)))
-        .expect(201);
+    let made =
+        server.send(&Call::new("POST", "/api/events").json(&event_body(SEATS, 100))).expect(201);
     let mut connection = Raw::connect(server.address());
     connection.get(&format!("/api/events/{}/tickets", made.str("event_id")));
     connection.wait_for_first_byte();

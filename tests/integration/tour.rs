@@ -22,9 +22,8 @@ fn the_five_minute_tour_works_as_written() {
     let event = post("/api/events", EVENT).expect(201);
     let event_id = event.str("event_id");
 
-    let tickets = client
-        .get(&format!("/api/events/{event_id}/tickets/available?limit=2"))
-        .expect(200);
+    let tickets =
+        client.get(&format!("/api/events/{event_id}/tickets/available?limit=2")).expect(200);
     assert_eq!(tickets.array().len(), 2);
     let ticket = |index: usize| tickets.array()[index]["id"].as_str().expect("an id");
 
@@ -42,10 +41,7 @@ fn the_five_minute_tour_works_as_written() {
     assert_eq!(read.str("status"), "pending");
 
     let confirmation = CONFIRMATION.replace("USER_ID", user_id);
-    let confirmed = post(
-        &format!("/api/bookings/{booking_id}/confirm"),
-        &confirmation,
-    );
+    let confirmed = post(&format!("/api/bookings/{booking_id}/confirm"), &confirmation);
     assert_eq!(confirmed.expect(200).str("status"), "confirmed");
 
     let event = client.event(event_id).expect(200);

@@ -81,11 +81,7 @@ fn pipelined_writes_are_all_done() {
 fn a_chunked_body_is_read() {
     let body = json!({"email": fresh_email(), "name": "In pieces"}).to_string();
     let (one, other) = body.split_at(10);
-    let chunked = format!(
-        "{:x}\r\n{one}\r\n{:x}\r\n{other}\r\n0\r\n\r\n",
-        one.len(),
-        other.len()
-    );
+    let chunked = format!("{:x}\r\n{one}\r\n{:x}\r\n{other}\r\n0\r\n\r\n", one.len(), other.len());
     let mut connection = Raw::connect(shared().address());
     connection.send(post("Transfer-Encoding: chunked\r\n", &chunked));
     assert_eq!(connection.reply().status, 201);
@@ -105,10 +101,7 @@ fn two_kinds_of_length_are_refused() {
 #[test]
 fn two_different_lengths_are_refused() {
     let mut connection = Raw::connect(shared().address());
-    connection.send(post(
-        "Content-Length: 2\r\nContent-Length: 7\r\n",
-        "{}     ",
-    ));
+    connection.send(post("Content-Length: 2\r\nContent-Length: 7\r\n", "{}     "));
     assert_eq!(connection.reply().status, 400);
 }
 
@@ -143,9 +136,7 @@ fn a_chunked_body_over_the_bound_is_refused() {
 
 #[test]
 fn a_flood_of_headers_is_refused() {
-    let many: String = (0..5_000)
-        .map(|n| format!("X-Flood-{n}: water\r\n"))
-        .collect();
+    let many: String = (0..5_000).map(|n| format!("X-Flood-{n}: water\r\n")).collect();
     let long = format!("X-Flood: {}\r\n", "w".repeat(400_000));
     for flood in [many, long] {
         let mut connection = Raw::connect(shared().address());
@@ -160,10 +151,7 @@ fn half_a_request_head_is_ended_in_time() {
     for half in ["", "GET /heal", "GET /health HTTP/1.1\r\nHost: te"] {
         let mut connection = Raw::connect(server.address());
         connection.send(half);
-        assert!(
-            connection.is_closed_within(CLOSED_LIMIT),
-            "{half:?} keeps its connection"
-        );
+        assert!(connection.is_closed_within(CLOSED_LIMIT), "{half:?} keeps its connection");
     }
     server.get("/health").expect(200);
 }
@@ -226,9 +214,8 @@ fn garbage_is_refused_and_harms_nobody() {
     let client = shared();
     let tls_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03garbage\r\n\r\n".to_vec();
     let zeros = vec![0; 2_048];
-    let noise: Vec<u8> = (0..10_000_u32)
-        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
-        .collect();
+    let noise: Vec<u8> =
+        (0..10_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     let null = b"GET /health HTTP/1.1\r\nHost: te\0st\r\n\r\n".to_vec();
     for garbage in [tls_hello, zeros, noise, http2, null] {
@@ -246,9 +233,7 @@ fn garbage_is_refused_and_harms_nobody() {
 fn a_bad_length_is_refused() {
     for length in ["-1", "x", "18446744073709551616", "1 1"] {
         let mut connection = Raw::connect(shared().address());
-        connection
-            .send(post(&format!("Content-Length: {length}\r\n"), "{}"))
-            .finish();
+        connection.send(post(&format!("Content-Length: {length}\r\n"), "{}")).finish();
         if let Some(reply) = connection.read() {
             assert_eq!(reply.status / 100, 4, "a length of {length:?}");
         }
@@ -260,9 +245,8 @@ fn connections_over_the_bound_wait_or_are_refused_and_then_there_is_room() {
     const CONNECTIONS_MAX: usize = 16;
     let settings = Settings::new().env("MAX_CONNECTIONS", CONNECTIONS_MAX);
     let server = settings.start();
-    let mut crowd: Vec<Raw> = (0..CONNECTIONS_MAX * 3)
-        .filter_map(|_| Raw::try_connect(server.address()))
-        .collect();
+    let mut crowd: Vec<Raw> =
+        (0..CONNECTIONS_MAX * 3).filter_map(|_| Raw::try_connect(server.address())).collect();
     for connection in &mut crowd {
         connection.get("/livez");
     }

@@ -39,11 +39,7 @@ enum Crates {
 }
 
 const LAYERS: &[Layer] = &[
-    Layer {
-        place: "src/domain",
-        modules: &["domain"],
-        crates: Crates::Only(&["iso_currency"]),
-    },
+    Layer { place: "src/domain", modules: &["domain"], crates: Crates::Only(&["iso_currency"]) },
     Layer {
         place: "src/engine",
         modules: &["engine", "domain", "codec", "clock", "sync"],
@@ -69,11 +65,7 @@ const LAYERS: &[Layer] = &[
         modules: &["mirror", "domain", "codec", "clock"],
         crates: Crates::Not(&["clap", "dotenvy", "hyper"]),
     },
-    Layer {
-        place: "wal",
-        modules: &[],
-        crates: Crates::Not(&["tools"]),
-    },
+    Layer { place: "wal", modules: &[], crates: Crates::Not(&["tools"]) },
     Layer {
         place: "tools",
         modules: &["domain", "codec", "mirror"],
@@ -90,10 +82,7 @@ impl Layer {
     /// What is wrong with a path in one of its files, `depth` modules below the crate's root.
     fn offence(&self, path: &[String], depth: usize, known: &[String]) -> Option<String> {
         let first = path.first()?.as_str();
-        let supers = path
-            .iter()
-            .take_while(|segment| *segment == "super")
-            .count();
+        let supers = path.iter().take_while(|segment| *segment == "super").count();
         let module = match first {
             "crate" | "booking_manager" => path.get(1),
             "super" if supers >= depth => path.get(supers),
@@ -124,18 +113,10 @@ fn depth(path: &str) -> usize {
 
 /// The crates that the workspace's manifest names.
 fn known_crates(manifest: &str) -> Vec<String> {
-    let section = manifest
-        .split("[workspace.dependencies]")
-        .nth(1)
-        .unwrap_or_default();
+    let section = manifest.split("[workspace.dependencies]").nth(1).unwrap_or_default();
     let lines = section.lines().take_while(|line| !line.starts_with('['));
-    let names = lines
-        .filter_map(|line| line.split_once(" = "))
-        .map(|(name, _)| name);
-    names
-        .chain(["tools"])
-        .map(|name| name.replace('-', "_"))
-        .collect()
+    let names = lines.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    names.chain(["tools"]).map(|name| name.replace('-', "_")).collect()
 }
 
 fn offences(files: &[File], known: &[String]) -> Vec<String> {
@@ -168,10 +149,7 @@ fn known() -> Vec<String> {
     let manifest = files.iter().find(|file| file.path == "Cargo.toml").unwrap();
     let known = known_crates(&manifest.text);
     for name in ["hyper", "http_body_util", "serde_json", "wal"] {
-        assert!(
-            known.iter().any(|known| known == name),
-            "{name} is not among {known:?}"
-        );
+        assert!(known.iter().any(|known| known == name), "{name} is not among {known:?}");
     }
     known
 }
@@ -197,10 +175,7 @@ fn the_direction_rule_reports_what_it_should() {
         ("src/domain/a.rs", "use wal;"),
         ("src/domain/a.rs", "use {std::fmt, wal as log};"),
         ("src/engine/a.rs", "use crate::{clock::Clock, stats};"),
-        (
-            "src/engine/a.rs",
-            "use crate::{clock::{self, Clock}, domain::*, http::{Server}};",
-        ),
+        ("src/engine/a.rs", "use crate::{clock::{self, Clock}, domain::*, http::{Server}};"),
         ("src/engine/a.rs", "fn f() { crate::config::load(); }"),
         ("src/engine/a.rs", "use super::super::http::Server;"),
         ("src/engine/mod.rs", "use super::http::Server;"),
@@ -215,10 +190,7 @@ fn the_direction_rule_reports_what_it_should() {
         let offences = offences(&sample(path, text), &known);
         assert_eq!(offences.len(), 1, "{path}: {text}: {offences:?}");
     }
-    let manifest = sample(
-        "wal/Cargo.toml",
-        "[dependencies]\nbooking-manager.workspace = true\n",
-    );
+    let manifest = sample("wal/Cargo.toml", "[dependencies]\nbooking-manager.workspace = true\n");
     assert_eq!(manifest_offences(&manifest).len(), 1);
 }
 
@@ -230,28 +202,15 @@ fn the_direction_rule_leaves_the_rest_alone() {
             "src/domain/a.rs",
             "use std::fmt; use super::ids; use iso_currency::Currency; fn f(bytes: u8) {}",
         ),
-        (
-            "src/domain/a.rs",
-            "// use serde::Serialize;\nconst A: &str = \"crate::engine\";",
-        ),
+        ("src/domain/a.rs", "// use serde::Serialize;\nconst A: &str = \"crate::engine\";"),
         (
             "src/engine/a.rs",
             "use super::stats; use wal::Lsn; use crate::domain::{Fact, Refusal}; fn f(bytes: u8) {}",
         ),
-        (
-            "src/http/a.rs",
-            "use crate::engine::Engine; use hyper::Request; let config = 1;",
-        ),
-        (
-            "wal/src/a.rs",
-            "use crate::sync::AtomicU64; use crate::stats::Counters;",
-        ),
+        ("src/http/a.rs", "use crate::engine::Engine; use hyper::Request; let config = 1;"),
+        ("wal/src/a.rs", "use crate::sync::AtomicU64; use crate::stats::Counters;"),
         ("src/main.rs", "use booking_manager::config;"),
     ] {
-        assert_eq!(
-            offences(&sample(path, text), &known),
-            [""; 0],
-            "{path}: {text}"
-        );
+        assert_eq!(offences(&sample(path, text), &known), [""; 0], "{path}: {text}");
     }
 }

@@ -10,10 +10,7 @@ pub(crate) struct Token {
 
 /// The tokens of a source.
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
-    let mut lexer = Lexer {
-        rest: text,
-        line: 1,
-    };
+    let mut lexer = Lexer { rest: text, line: 1 };
     let mut tokens = Vec::new();
     while let Some(first) = lexer.rest.chars().next() {
         if lexer.skip_comment() || lexer.skip_string() || lexer.skip_character() {
@@ -30,10 +27,7 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
         };
         let text = lexer.take(length);
         if !first.is_whitespace() {
-            tokens.push(Token {
-                line,
-                text: text.to_owned(),
-            });
+            tokens.push(Token { line, text: text.to_owned() });
         }
     }
     tokens
@@ -101,10 +95,7 @@ impl<'t> Lexer<'t> {
         if !raw[hashes..].starts_with('"') {
             return false;
         }
-        self.take_through(
-            prefix + 1 + hashes + 1,
-            &format!("\"{}", "#".repeat(hashes)),
-        );
+        self.take_through(prefix + 1 + hashes + 1, &format!("\"{}", "#".repeat(hashes)));
         true
     }
 

@@ -9,11 +9,8 @@ use std::{convert::Infallible, hint::black_box, time::Duration};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use wal::{Durability, Kind, Log, Options, RecordType, Reservation, Urgency};
 
-const RECORD: RecordType = RecordType {
-    kind: Kind::new(Kind::FIRST_FREE),
-    version: 1,
-    ignorable: false,
-};
+const RECORD: RecordType =
+    RecordType { kind: Kind::new(Kind::FIRST_FREE), version: 1, ignorable: false };
 const PAYLOAD_BYTES: usize = 200;
 /// Appended by each thread per measurement, so that a batch fits what is prepared.
 const BATCH: u64 = 40_000;

@@ -35,11 +35,8 @@ use std::{
 use std::sync::Arc;
 use wal::{Kind, Log, Options, RecordType, Urgency};
 
-const RECORD: RecordType = RecordType {
-    kind: Kind::new(Kind::FIRST_FREE),
-    version: 1,
-    ignorable: false,
-};
+const RECORD: RecordType =
+    RecordType { kind: Kind::new(Kind::FIRST_FREE), version: 1, ignorable: false };
 const PAYLOAD: [u8; 200] = [7; 200];
 const SLICE: Duration = Duration::from_millis(300);
 const SLICES: usize = 5;
@@ -60,19 +57,11 @@ fn main() {
         "committers  commits/s   of N x raw   of raw   p50/raw p50  p99/raw p50  device bytes"
     );
     let prepared = 256 << 20;
-    let cases = [
-        (1, prepared),
-        (16, prepared),
-        (64, prepared),
-        (256, prepared),
-        (256, 64 << 20),
-    ];
+    let cases = [(1, prepared), (16, prepared), (64, prepared), (256, prepared), (256, 64 << 20)];
     for (committers, segment_bytes) in cases {
         let mut raw = Vec::new();
         let mut log_slices = Vec::new();
-        let log_directory = directory
-            .path()
-            .join(format!("log-{committers}-{segment_bytes}"));
+        let log_directory = directory.path().join(format!("log-{committers}-{segment_bytes}"));
         let mut options = Options::new(&log_directory);
         options.segment_bytes = segment_bytes;
         let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
@@ -88,12 +77,7 @@ fn main() {
             raw.push(raw_slice(&block));
             log_slices.push(commit_slice(&log, &group, committers, &log_directory));
         }
-        report(
-            committers,
-            segment_bytes < prepared,
-            &mut raw,
-            &mut log_slices,
-        );
+        report(committers, segment_bytes < prepared, &mut raw, &mut log_slices);
         drop(log);
         fs::remove_dir_all(log_directory).unwrap();
     }
@@ -176,10 +160,7 @@ fn commit_slice(log: &Log, group: &Group, committers: usize, directory: &Path) -
             std::thread::park_timeout(Duration::from_millis(10));
         }
         stop.store(true, Ordering::Relaxed);
-        running
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap())
-            .collect()
+        running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     let per_second = commits.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64();
     let (after, device) = (log.stats(), device_bytes_written(directory) - device);
@@ -213,12 +194,7 @@ fn commit_until(
         let durable = log.durable();
         if waiting.front().is_some_and(|(end, _)| *end > durable) {
             let held = group.turn.lock().unwrap();
-            drop(
-                group
-                    .advanced
-                    .wait_timeout_while(held, SLICE, |now| *now == turn)
-                    .unwrap(),
-            );
+            drop(group.advanced.wait_timeout_while(held, SLICE, |now| *now == turn).unwrap());
         }
         let durable = log.durable();
         while let Some((end, since)) = waiting.front().copied()
@@ -237,8 +213,6 @@ fn device_bytes_written(directory: &Path) -> u64 {
     let device = fs::metadata(directory).unwrap().dev();
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat"));
-    let sectors = stat
-        .ok()
-        .and_then(|stat| stat.split_whitespace().nth(6)?.parse::<u64>().ok());
+    let sectors = stat.ok().and_then(|stat| stat.split_whitespace().nth(6)?.parse::<u64>().ok());
     sectors.unwrap_or(0) * 512
 }

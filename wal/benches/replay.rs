@@ -15,11 +15,8 @@ use std::{
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wal::{Durability, Kind, Log, Options, RecordType, Urgency};
 
-const RECORD: RecordType = RecordType {
-    kind: Kind::new(Kind::FIRST_FREE),
-    version: 1,
-    ignorable: false,
-};
+const RECORD: RecordType =
+    RecordType { kind: Kind::new(Kind::FIRST_FREE), version: 1, ignorable: false };
 const RECORDS: u64 = 500_000;
 
 fn replay(c: &mut Criterion) {
@@ -28,11 +25,7 @@ fn replay(c: &mut Criterion) {
     options.durability = Durability::Os;
     let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
     for _ in 0..RECORDS {
-        while log
-            .reserve(RECORD, Urgency::Take, &[7; 200])
-            .map(wal::Reservation::commit)
-            .is_err()
-        {
+        while log.reserve(RECORD, Urgency::Take, &[7; 200]).map(wal::Reservation::commit).is_err() {
             std::thread::yield_now();
         }
     }
@@ -40,9 +33,7 @@ fn replay(c: &mut Criterion) {
     drop(log);
 
     let mut group = c.benchmark_group("replay");
-    group
-        .sample_size(10)
-        .measurement_time(Duration::from_secs(3));
+    group.sample_size(10).measurement_time(Duration::from_secs(3));
     group.throughput(Throughput::Elements(RECORDS));
     group.bench_function("cold", |b| {
         b.iter(|| {
@@ -69,12 +60,9 @@ fn replay(c: &mut Criterion) {
 
 /// The files of the log that replay reads.
 fn segments(directory: &Path) -> Vec<PathBuf> {
-    let files = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut segments: Vec<_> = files
-        .filter(|p| p.extension().is_some_and(|e| e == "seg"))
-        .collect();
+    let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<_> =
+        files.filter(|p| p.extension().is_some_and(|e| e == "seg")).collect();
     // The last one was made ahead and holds no records.
     segments.sort_unstable();
     segments.pop();

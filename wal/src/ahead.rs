@@ -98,16 +98,11 @@ impl Preparer {
     fn prepare_next(&mut self) -> Result<(), Poison> {
         let marks = &self.shared.append.marks;
         let durable = Lsn::new(marks.durable());
-        let header = self
-            .header
-            .following(rand::random(), durable, wall_clock_ms());
+        let header = self.header.following(rand::random(), durable, wall_clock_ms());
         let zeroed = header.segment_size.get();
         match segment::make(&self.shared.directory, &header, zeroed, |_| self.pace()) {
             Ok(segment) => {
-                self.shared
-                    .counters
-                    .disk_full
-                    .store(false, Ordering::Relaxed);
+                self.shared.counters.disk_full.store(false, Ordering::Relaxed);
                 self.shared.install(segment, &header)?;
                 self.shared.append.ring.populate(header.base.get());
                 self.shared.append.marks.raise_limit(header.end().get());
@@ -115,10 +110,7 @@ impl Preparer {
                 Ok(())
             }
             Err(MakeError::NoSpace) => {
-                self.shared
-                    .counters
-                    .disk_full
-                    .store(true, Ordering::Relaxed);
+                self.shared.counters.disk_full.store(true, Ordering::Relaxed);
                 self.wait_to_retry();
                 Ok(())
             }
@@ -204,10 +196,6 @@ impl Shared {
 
     /// Takes the oldest segment out if it lies entirely below `durable`.
     fn take_durable_segment(&self) -> Option<Arc<LiveSegment>> {
-        if self.has_durable_segment() {
-            self.lock_segments().pop_front()
-        } else {
-            None
-        }
+        if self.has_durable_segment() { self.lock_segments().pop_front() } else { None }
     }
 }

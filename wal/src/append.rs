@@ -62,11 +62,8 @@ use crate::{
 const SMALL_FRAME_BYTES: usize = 512;
 
 /// Buffer for the others; a model's threads have small stacks and small frames.
-const LARGE_FRAME_BYTES: usize = if cfg!(booking_loom) {
-    SMALL_FRAME_BYTES
-} else {
-    FRAME_BYTES_MAX
-};
+const LARGE_FRAME_BYTES: usize =
+    if cfg!(booking_loom) { SMALL_FRAME_BYTES } else { FRAME_BYTES_MAX };
 
 /// Offset of the CRC, and of what follows it, within a frame.
 const CRC_AT: usize = 4;
@@ -156,9 +153,7 @@ pub(crate) struct Append {
 
 impl fmt::Debug for Append {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Append")
-            .field("marks", &self.marks)
-            .finish_non_exhaustive()
+        f.debug_struct("Append").field("marks", &self.marks).finish_non_exhaustive()
     }
 }
 
@@ -243,22 +238,13 @@ impl Append {
             let reserved = self.marks.reserved().min(up_to);
             let (to, records, voids, internals) = self.scan(from, reserved);
             if to == from {
-                return Walked {
-                    published: from,
-                    hole: from < reserved,
-                };
+                return Walked { published: from, hole: from < reserved };
             }
             // On failure another thread went on from here, and what was read may be stale.
             if self.marks.advance_published(from, to) {
-                self.tally
-                    .records
-                    .fetch_add(records, CounterOrdering::Relaxed);
-                self.tally
-                    .void_frames
-                    .fetch_add(voids, CounterOrdering::Relaxed);
-                self.tally
-                    .internal_frames
-                    .fetch_add(internals, CounterOrdering::Relaxed);
+                self.tally.records.fetch_add(records, CounterOrdering::Relaxed);
+                self.tally.void_frames.fetch_add(voids, CounterOrdering::Relaxed);
+                self.tally.internal_frames.fetch_add(internals, CounterOrdering::Relaxed);
             }
         }
     }
@@ -366,9 +352,7 @@ impl Append {
         let frame = &mut buffer[..header.span()];
         let at = header.lsn.get() + FIELDS_AT as u64;
         self.ring.read(at, &mut frame[FIELDS_AT..]);
-        header
-            .voided()
-            .seal_body(self.seed(header.lsn.get()), &mut frame[CRC_AT..]);
+        header.voided().seal_body(self.seed(header.lsn.get()), &mut frame[CRC_AT..]);
         self.store_reserved(header, &frame[..FRAME_HEADER_BYTES])
     }
 
@@ -379,8 +363,7 @@ impl Append {
         let crc = u32_of(&frame[CRC_AT..FIELDS_AT]);
         let word = first_word(CommitWord::Reserved(header.length), crc);
         self.ring.word(start).store(word, Ordering::Relaxed);
-        self.ring
-            .write(start + FIELDS_AT as u64, &frame[FIELDS_AT..]);
+        self.ring.write(start + FIELDS_AT as u64, &frame[FIELDS_AT..]);
         crc
     }
 
@@ -421,16 +404,11 @@ fn first_word(word: CommitWord, crc: u32) -> u64 {
     u64::from(word.encode()) | u64::from(crc) << 32
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low half is what is asked for"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 const fn low_half(word: u64) -> u32 {
     word as u32
 }
 
 fn u32_of(bytes: &[u8]) -> u32 {
-    bytes
-        .first_chunk()
-        .map_or(0, |chunk| u32::from_le_bytes(*chunk))
+    bytes.first_chunk().map_or(0, |chunk| u32::from_le_bytes(*chunk))
 }

@@ -33,10 +33,7 @@ pub(crate) struct Bell {
 
 impl Bell {
     pub(crate) fn new() -> Self {
-        Self {
-            idle: AtomicBool::new(false),
-            sleeper: OnceLock::new(),
-        }
+        Self { idle: AtomicBool::new(false), sleeper: OnceLock::new() }
     }
 
     /// Makes the calling thread the one that the bell wakes. Before its first `arm`, and once.

@@ -118,11 +118,7 @@ impl Chain {
                     .map_err(|fault| damage(file, Reason::Chain(fault)))?;
                 previous.cut = Some(header.prev_end);
             }
-            segments.push(Segment {
-                header,
-                path: file.path.clone(),
-                cut: None,
-            });
+            segments.push(Segment { header, path: file.path.clone(), cut: None });
         }
         Ok(Self { segments })
     }
@@ -133,27 +129,20 @@ impl Chain {
         let first = self.segments.first()?;
         let size = first.header.segment_size;
         let ahead = lsn.get().checked_sub(first.header.base.get())? / size.get();
-        usize::try_from(ahead)
-            .ok()
-            .filter(|&index| index < self.segments.len())
+        usize::try_from(ahead).ok().filter(|&index| index < self.segments.len())
     }
 
     /// The largest position that the headers say was durable: floors, and the cuts of epochs.
     #[must_use]
     pub fn durable_floor(&self) -> Lsn {
-        let floors = self
-            .segments
-            .iter()
-            .map(|s| s.header.durable_floor.max(s.cut_before()));
+        let floors = self.segments.iter().map(|s| s.header.durable_floor.max(s.cut_before()));
         floors.max().unwrap_or_default()
     }
 
     /// Size of the log's segments, if it has any.
     #[must_use]
     pub fn segment_size(&self) -> Option<SegmentSize> {
-        self.segments
-            .first()
-            .map(|segment| segment.header.segment_size)
+        self.segments.first().map(|segment| segment.header.segment_size)
     }
 }
 
@@ -174,22 +163,14 @@ fn read_header(segment: &SegmentFile) -> Result<SegmentHeader, ChainError> {
     let file = File::open(path).map_err(IoFault::of("open", path))?;
     let length = file.metadata().map_err(IoFault::of("stat", path))?.len();
     let mut bytes = [0; HEADER_BYTES];
-    let there = usize::try_from(length)
-        .unwrap_or(usize::MAX)
-        .min(bytes.len());
-    file.read_exact_at(&mut bytes[..there], 0)
-        .map_err(IoFault::of("read", path))?;
+    let there = usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len());
+    file.read_exact_at(&mut bytes[..there], 0).map_err(IoFault::of("read", path))?;
     let header = SegmentHeader::decode(&bytes[..there])
         .map_err(|fault| damage(segment, Reason::Header(fault)))?;
     let fault = if header.base != segment.base {
-        ChainFault::WrongBase {
-            found: header.base.get(),
-        }
+        ChainFault::WrongBase { found: header.base.get() }
     } else if header.segment_size.get() != length {
-        ChainFault::WrongFileLength {
-            expected: header.segment_size.get(),
-            found: length,
-        }
+        ChainFault::WrongFileLength { expected: header.segment_size.get(), found: length }
     } else {
         return Ok(header);
     };
@@ -198,41 +179,25 @@ fn read_header(segment: &SegmentFile) -> Result<SegmentHeader, ChainError> {
 
 fn check_follows(previous: &SegmentHeader, next: &SegmentHeader) -> Result<(), ChainFault> {
     if next.uuid != previous.uuid {
-        return Err(ChainFault::OtherLog {
-            expected: previous.uuid,
-            found: next.uuid,
-        });
+        return Err(ChainFault::OtherLog { expected: previous.uuid, found: next.uuid });
     }
     if next.segment_size != previous.segment_size {
         let expected = previous.segment_size.get();
-        return Err(ChainFault::OtherSize {
-            expected,
-            found: next.segment_size.get(),
-        });
+        return Err(ChainFault::OtherSize { expected, found: next.segment_size.get() });
     }
     if next.base != previous.end() {
-        return Err(ChainFault::Gap {
-            expected: segment_name(previous.end()),
-        });
+        return Err(ChainFault::Gap { expected: segment_name(previous.end()) });
     }
     let rises = match next.link {
         Link::Continues => next.epoch == previous.epoch,
         Link::FirstOfEpoch { .. } => next.epoch > previous.epoch,
     };
     if !rises {
-        return Err(ChainFault::EpochOrder {
-            previous: previous.epoch,
-            found: next.epoch,
-        });
+        return Err(ChainFault::EpochOrder { previous: previous.epoch, found: next.epoch });
     }
     Ok(())
 }
 
 fn damage(segment: &SegmentFile, reason: Reason) -> Damage {
-    Damage {
-        path: segment.path.clone(),
-        offset: 0,
-        lsn: segment.base,
-        reason,
-    }
+    Damage { path: segment.path.clone(), offset: 0, lsn: segment.base, reason }
 }

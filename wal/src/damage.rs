@@ -64,9 +64,6 @@ impl Reason {
     /// Whether a newer version of the program could read the place.
     #[must_use]
     pub const fn is_newer_version(&self) -> bool {
-        matches!(
-            self,
-            Self::NewerFrame { .. } | Self::Header(HeaderFault::Newer { .. })
-        )
+        matches!(self, Self::NewerFrame { .. } | Self::Header(HeaderFault::Newer { .. }))
     }
 }

@@ -41,11 +41,7 @@ impl IoFault {
         operation: &'static str,
         path: &Path,
     ) -> impl FnOnce(E) -> Self {
-        move |source| Self {
-            operation,
-            path: path.to_owned(),
-            source: source.into(),
-        }
+        move |source| Self { operation, path: path.to_owned(), source: source.into() }
     }
 }
 
@@ -107,9 +103,7 @@ pub fn list(directory: &Path) -> Result<Listing, DirectoryError> {
             Name::Foreign => return Err(DirectoryError::ForeignName { path }),
         }
     }
-    listing
-        .segments
-        .sort_unstable_by_key(|segment| segment.base);
+    listing.segments.sort_unstable_by_key(|segment| segment.base);
     Ok(listing)
 }
 
@@ -127,12 +121,8 @@ fn classify(path: &Path) -> Name {
     let Ok(text) = std::str::from_utf8(name) else {
         return if ours { Name::Foreign } else { Name::Other };
     };
-    let digits = text
-        .strip_prefix("wal-")
-        .and_then(|rest| rest.get(..HEX_DIGITS));
-    let base = digits
-        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-        .map(Lsn::new);
+    let digits = text.strip_prefix("wal-").and_then(|rest| rest.get(..HEX_DIGITS));
+    let base = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).map(Lsn::new);
     // Comparing with the name that this base would get refuses upper case, signs and suffixes.
     match base {
         Some(base) if text == segment_name(base) => Name::Segment(base),
@@ -166,11 +156,7 @@ impl LockedDirectory {
             .open(&path)
             .map_err(IoFault::of("create", &path))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self {
-                path: directory.to_owned(),
-                handle,
-                _lock: lock,
-            }),
+            Ok(()) => Ok(Self { path: directory.to_owned(), handle, _lock: lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::Locked { path }),
             Err(errno) => Err(IoFault::of("lock", &path)(errno).into()),
         }
@@ -187,9 +173,7 @@ impl LockedDirectory {
     /// # Errors
     /// The failed `fsync`, which is final: the state of the names on the medium is unknown.
     pub fn sync(&self) -> Result<(), IoFault> {
-        self.handle
-            .sync_all()
-            .map_err(IoFault::of("sync", &self.path))
+        self.handle.sync_all().map_err(IoFault::of("sync", &self.path))
     }
 
     /// Removes `files`, in this order and each durably before the next, so that a crash in between
@@ -240,14 +224,7 @@ mod tests {
         check("wal-0000000000000000.seg", Name::Segment(Lsn::ZERO));
         check("wal-00000000000abc00.seg", Name::Segment(Lsn::new(0xabc00)));
         check("wal-00000000000abc00.seg.tmp", Name::Temporary);
-        for other in [
-            "wal.lock",
-            "snapshot-1",
-            "README",
-            "lost+found",
-            "a.seg.tmp",
-            "walrus",
-        ] {
+        for other in ["wal.lock", "snapshot-1", "README", "lost+found", "a.seg.tmp", "walrus"] {
             check(other, Name::Other);
         }
         for foreign in [
@@ -289,10 +266,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a/b/log");
         let owner = LockedDirectory::acquire(&path).unwrap();
-        assert!(matches!(
-            LockedDirectory::acquire(&path),
-            Err(DirectoryError::Locked { .. })
-        ));
+        assert!(matches!(LockedDirectory::acquire(&path), Err(DirectoryError::Locked { .. })));
         drop(owner);
         LockedDirectory::acquire(&path).unwrap();
     }

@@ -65,10 +65,7 @@ const ZEROS: [u8; 4096] = [0; 4096];
 
 const _: () = {
     assert!(FRAME_ALIGN.is_power_of_two());
-    assert!(
-        FRAME_HEADER_BYTES == FRAME_ALIGN,
-        "any aligned gap must hold a padding frame"
-    );
+    assert!(FRAME_HEADER_BYTES == FRAME_ALIGN, "any aligned gap must hold a padding frame");
     assert!(FRAME_BYTES_MAX.is_multiple_of(FRAME_ALIGN));
     assert!((FRAME_BYTES_MAX as u64) < RESERVED_BIT as u64);
 };
@@ -85,10 +82,7 @@ pub const fn frame_length(payload_bytes: usize) -> Option<u32> {
     if payload_bytes > PAYLOAD_BYTES_MAX {
         return None;
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "at most FRAME_BYTES_MAX, asserted above"
-    )]
+    #[expect(clippy::cast_possible_truncation, reason = "at most FRAME_BYTES_MAX, asserted above")]
     Some((FRAME_HEADER_BYTES + payload_bytes) as u32)
 }
 
@@ -168,10 +162,7 @@ impl DurableClaim {
     pub const fn new(frame: Lsn, durable: Lsn) -> Self {
         let distance = frame.since(durable);
         if distance < u32::MAX as u64 {
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "compared with u32::MAX above"
-            )]
+            #[expect(clippy::cast_possible_truncation, reason = "compared with u32::MAX above")]
             Self(distance as u32)
         } else {
             Self::NONE
@@ -243,27 +234,14 @@ impl FrameHeader {
         epoch: u32,
         claim: DurableClaim,
     ) -> Self {
-        Self {
-            lsn,
-            kind,
-            version: 1,
-            flags: FLAG_IGNORABLE,
-            length,
-            epoch,
-            claim,
-        }
+        Self { lsn, kind, version: 1, flags: FLAG_IGNORABLE, length, epoch, claim }
     }
 
     /// This frame turned into a void one of the same length: what becomes of a reservation that is
     /// given up. [`FrameHeader::seal_body`] over the same body completes it.
     #[must_use]
     pub const fn voided(self) -> Self {
-        Self {
-            kind: Kind::VOID,
-            version: 1,
-            flags: FLAG_IGNORABLE,
-            ..self
-        }
+        Self { kind: Kind::VOID, version: 1, flags: FLAG_IGNORABLE, ..self }
     }
 
     /// Bytes that the frame occupies.
@@ -299,11 +277,7 @@ impl FrameHeader {
     /// # Panics
     /// When `body` is not `span - 4` bytes long.
     pub fn seal_body(&self, seed: Seed, body: &mut [u8]) {
-        assert_eq!(
-            body.len(),
-            self.span() - COMMIT_WORD_BYTES,
-            "body must be the frame's span"
-        );
+        assert_eq!(body.len(), self.span() - COMMIT_WORD_BYTES, "body must be the frame's span");
         body[..BODY_HEADER_BYTES].copy_from_slice(&self.fields());
         let mut crc = seed.hasher();
         crc.update(&body[CRC_FROM - COMMIT_WORD_BYTES..]);

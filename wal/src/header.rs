@@ -174,10 +174,7 @@ impl SegmentHeader {
     /// What the frames of this segment are checked against.
     #[must_use]
     pub fn expected(&self) -> Expected {
-        Expected {
-            seed: Seed::new(self.uuid.as_bytes(), self.epoch, self.salt),
-            epoch: self.epoch,
-        }
+        Expected { seed: Seed::new(self.uuid.as_bytes(), self.epoch, self.salt), epoch: self.epoch }
     }
 
     /// The header of the segment after this one, in the same boot. `salt` must be fresh randomness;
@@ -214,12 +211,8 @@ impl SegmentHeader {
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let flags = match self.link {
             Link::Continues => 0,
-            Link::FirstOfEpoch {
-                clean_end_before: false,
-            } => FLAG_FIRST_OF_EPOCH,
-            Link::FirstOfEpoch {
-                clean_end_before: true,
-            } => FLAGS_KNOWN,
+            Link::FirstOfEpoch { clean_end_before: false } => FLAG_FIRST_OF_EPOCH,
+            Link::FirstOfEpoch { clean_end_before: true } => FLAGS_KNOWN,
         };
         let mut bytes = [0; HEADER_BYTES];
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
@@ -264,20 +257,13 @@ impl SegmentHeader {
 
     fn decode_fields(header: &[u8; HEADER_BYTES]) -> Result<Self, HeaderField> {
         let wrong = |field: HeaderField, bad: bool| if bad { Err(field) } else { Ok(()) };
-        wrong(
-            HeaderField::ByteOrder,
-            u32_at(header, 20) != BYTE_ORDER_MARK,
-        )?;
+        wrong(HeaderField::ByteOrder, u32_at(header, 20) != BYTE_ORDER_MARK)?;
         wrong(HeaderField::PageBytes, u32_at(header, 24) != PAGE_BYTES)?;
         let segment_size = SegmentSize::new(u64_at(header, 32)).ok_or(HeaderField::SegmentBytes)?;
         let link = match u32_at(header, 28) {
             0 => Link::Continues,
-            FLAG_FIRST_OF_EPOCH => Link::FirstOfEpoch {
-                clean_end_before: false,
-            },
-            FLAGS_KNOWN => Link::FirstOfEpoch {
-                clean_end_before: true,
-            },
+            FLAG_FIRST_OF_EPOCH => Link::FirstOfEpoch { clean_end_before: false },
+            FLAGS_KNOWN => Link::FirstOfEpoch { clean_end_before: true },
             _ => return Err(HeaderField::Flags),
         };
         let mut uuid = [0; 16];

@@ -19,10 +19,7 @@
 //! 13. `ahead` and `segment`: how room is made before it is needed.
 //! 14. `shared`, `options`, `log`: what joins them, and the handle. `models`: the protocol, model-checked.
 
-#![cfg_attr(
-    booking_loom,
-    allow(dead_code, reason = "the models run a part of the crate")
-)]
+#![cfg_attr(booking_loom, allow(dead_code, reason = "the models run a part of the crate"))]
 
 #[cfg(not(booking_loom))]
 mod ahead;

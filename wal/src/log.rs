@@ -127,9 +127,7 @@ impl Log {
         let zeroed = room.next_multiple_of(PAGE_BYTES.into()).min(segment_bytes);
         let segment = segment::make(&shared.directory, &header, zeroed, |_| Pace::Continue)
             .map_err(|error| open_error(error, &shared))?;
-        shared
-            .install(segment, &header)
-            .map_err(OpenError::Segment)?;
+        shared.install(segment, &header).map_err(OpenError::Segment)?;
         shared.append.ring.populate(header.base.get());
         shared.append.marks.raise_limit(header.base.get() + zeroed);
         Ok((Self::start(shared, header, zeroed)?, recovered.report))
@@ -142,19 +140,10 @@ impl Log {
     ) -> Result<Self, IoFault> {
         let keep_take = INTERNAL_BYTES + shared.options.reserve_bytes;
         // The handle comes first: if a thread cannot be started, dropping it stops the others.
-        let log = Self {
-            shared,
-            threads: Mutex::new(Vec::new()),
-            header,
-            keep_take,
-        };
+        let log = Self { shared, threads: Mutex::new(Vec::new()), header, keep_take };
         let syncer = Syncer::new(Arc::clone(&log.shared));
         let shared = Arc::clone(&log.shared);
-        let preparer = Preparer {
-            shared,
-            header,
-            first_zeroed_bytes,
-        };
+        let preparer = Preparer { shared, header, first_zeroed_bytes };
         log.spawn("wal-syncer", move || syncer.run())?;
         log.spawn("wal-preparer", move || preparer.run())?;
         Ok(log)
@@ -168,10 +157,7 @@ impl Log {
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(run)
-            .map_err(IoFault::of(
-                "start a thread for",
-                self.shared.directory.path(),
-            ))?;
+            .map_err(IoFault::of("start a thread for", self.shared.directory.path()))?;
         self.lock_threads().push(thread);
         Ok(())
     }
@@ -188,10 +174,7 @@ impl Log {
         urgency: Urgency,
         payload: &[u8],
     ) -> Result<Reservation<'_>, ReserveError> {
-        debug_assert!(
-            !record.kind.is_internal(),
-            "kinds below 16 belong to the log"
-        );
+        debug_assert!(!record.kind.is_internal(), "kinds below 16 belong to the log");
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(ReserveError::TooLong);
         }
@@ -199,10 +182,7 @@ impl Log {
             Urgency::Take => self.keep_take,
             Urgency::Release => INTERNAL_BYTES,
         };
-        self.shared
-            .append
-            .reserve(record, payload, keep)
-            .map_err(|refused| self.refused(refused))
+        self.shared.append.reserve(record, payload, keep).map_err(|refused| self.refused(refused))
     }
 
     #[cold]
@@ -211,18 +191,12 @@ impl Log {
             Refused::Closed if self.poisoned().is_some() => ReserveError::Poisoned,
             Refused::Closed => ReserveError::Sealed,
             Refused::NoRoom => {
-                self.shared
-                    .counters
-                    .refused_no_room
-                    .fetch_add(1, Ordering::Relaxed);
+                self.shared.counters.refused_no_room.fetch_add(1, Ordering::Relaxed);
                 self.shared.ask_for_room();
                 ReserveError::NoRoom
             }
             Refused::TooFarAhead => {
-                self.shared
-                    .counters
-                    .refused_too_far_ahead
-                    .fetch_add(1, Ordering::Relaxed);
+                self.shared.counters.refused_too_far_ahead.fetch_add(1, Ordering::Relaxed);
                 self.shared.ask_for_room();
                 ReserveError::TooFarAhead
             }
@@ -319,12 +293,7 @@ impl Log {
     /// A reading of the counters; cheap enough for every request of a statistics page.
     #[must_use]
     pub fn stats(&self) -> LogStats {
-        let Shared {
-            append,
-            counters,
-            options,
-            ..
-        } = &*self.shared;
+        let Shared { append, counters, options, .. } = &*self.shared;
         let (marks, tally) = (&append.marks, &append.tally);
         let in_use_end = marks.geometry().base(marks.reserved()) + options.segment_bytes;
         let segments_mapped = self.shared.segment_count();
@@ -381,8 +350,7 @@ impl Log {
             if thread.join().is_err() {
                 let panicked = io::Error::other(format!("the thread {name} panicked"));
                 let directory = self.shared.directory.path();
-                self.shared
-                    .poison(Poison::new("background work", directory, &panicked));
+                self.shared.poison(Poison::new("background work", directory, &panicked));
             }
         }
     }

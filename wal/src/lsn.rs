@@ -112,11 +112,7 @@ impl SegmentSize {
     /// at `lsn`.
     #[must_use]
     pub const fn base_at_or_after(self, lsn: Lsn) -> Lsn {
-        if self.offset_of(lsn) == 0 {
-            lsn
-        } else {
-            self.base_after(self.base_of(lsn))
-        }
+        if self.offset_of(lsn) == 0 { lsn } else { self.base_after(self.base_of(lsn)) }
     }
 
     /// Where the next frame at or after `lsn` can begin: `lsn` itself, unless it lies within a
@@ -151,13 +147,7 @@ mod tests {
     fn sizes_outside_the_limits_or_not_powers_of_two_are_refused() {
         assert!(SegmentSize::new(SegmentSize::MIN).is_some());
         assert!(SegmentSize::new(SegmentSize::MAX).is_some());
-        for bytes in [
-            0,
-            1,
-            SegmentSize::MIN / 2,
-            SegmentSize::MIN + 1,
-            SegmentSize::MAX * 2,
-        ] {
+        for bytes in [0, 1, SegmentSize::MIN / 2, SegmentSize::MIN + 1, SegmentSize::MAX * 2] {
             assert!(SegmentSize::new(bytes).is_none(), "{bytes}");
         }
     }
@@ -168,11 +158,7 @@ mod tests {
         let s = size.get();
         let bases = |lsn: u64| {
             let lsn = Lsn::new(lsn);
-            (
-                size.base_of(lsn).get(),
-                size.offset_of(lsn),
-                size.base_at_or_after(lsn).get(),
-            )
+            (size.base_of(lsn).get(), size.offset_of(lsn), size.base_at_or_after(lsn).get())
         };
         assert_eq!(bases(0), (0, 0, 0));
         assert_eq!(bases(s - 32), (0, s - 32, s));

@@ -76,11 +76,7 @@ impl Geometry {
 
     /// Where the next frame stands when everything below `mark` is taken.
     pub(crate) const fn frame_start(self, mark: u64) -> u64 {
-        if self.offset(mark) == 0 {
-            mark + self.header_bytes
-        } else {
-            mark
-        }
+        if self.offset(mark) == 0 { mark + self.header_bytes } else { mark }
     }
 
     /// The longest frame that fits a segment.
@@ -187,8 +183,7 @@ impl Marks {
 
     /// Whether `bytes` could be claimed now. A hint: another thread may take the room first.
     pub(crate) fn has_room(&self, bytes: u64, keep: Keep) -> bool {
-        self.admit(self.tail.load(Ordering::Relaxed), bytes, keep)
-            .is_ok()
+        self.admit(self.tail.load(Ordering::Relaxed), bytes, keep).is_ok()
     }
 
     /// Takes the bytes from the tail to the next multiple of `page`, a power of two that divides the
@@ -201,16 +196,9 @@ impl Marks {
             if tail & CLOSED != 0 || start == end || end + keep > self.limit() {
                 return None;
             }
-            match self
-                .tail
-                .compare_exchange_weak(tail, end, Ordering::Release, Ordering::Relaxed)
-            {
+            match self.tail.compare_exchange_weak(tail, end, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => {
-                    return Some(Claim {
-                        padding: None,
-                        start,
-                        end,
-                    });
+                    return Some(Claim { padding: None, start, end });
                 }
                 Err(now) => tail = now,
             }
@@ -238,26 +226,15 @@ impl Marks {
 
     /// Where a frame of `bytes` stands when the tail is at `mark`.
     fn place(&self, mark: u64, bytes: u64) -> Claim {
-        let Geometry {
-            segment_bytes,
-            header_bytes,
-        } = self.geometry;
+        let Geometry { segment_bytes, header_bytes } = self.geometry;
         debug_assert!(bytes <= self.geometry.frame_room());
         let offset = self.geometry.offset(mark);
         if offset != 0 && offset + bytes > segment_bytes {
             let start = mark - offset + segment_bytes + header_bytes;
-            return Claim {
-                padding: Some(mark),
-                start,
-                end: start + bytes,
-            };
+            return Claim { padding: Some(mark), start, end: start + bytes };
         }
         let start = self.geometry.frame_start(mark);
-        Claim {
-            padding: None,
-            start,
-            end: start + bytes,
-        }
+        Claim { padding: None, start, end: start + bytes }
     }
 
     /// Admits claims up to `limit`. Preparer only, after the mapping below it exists (Release).
@@ -271,9 +248,7 @@ impl Marks {
     /// read from the ring on the strength of `from` must then be forgotten.
     pub(crate) fn advance_published(&self, from: u64, to: u64) -> bool {
         debug_assert!(from <= to);
-        self.published
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok()
+        self.published.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Syncer only, after every touched segment below `to` was synced.
@@ -292,10 +267,7 @@ impl Marks {
 mod tests {
     use super::*;
 
-    const GEOMETRY: Geometry = Geometry {
-        segment_bytes: 1024,
-        header_bytes: 64,
-    };
+    const GEOMETRY: Geometry = Geometry { segment_bytes: 1024, header_bytes: 64 };
 
     fn marks(limit: u64, unsynced: u64) -> Marks {
         let marks = Marks::new(64, GEOMETRY, unsynced);
@@ -308,19 +280,11 @@ mod tests {
         let marks = marks(1024, 4096);
         assert_eq!(
             marks.claim(96, Keep::Bytes(0)),
-            Ok(Claim {
-                padding: None,
-                start: 64,
-                end: 160
-            })
+            Ok(Claim { padding: None, start: 64, end: 160 })
         );
         assert_eq!(
             marks.claim(32, Keep::Bytes(0)),
-            Ok(Claim {
-                padding: None,
-                start: 160,
-                end: 192
-            })
+            Ok(Claim { padding: None, start: 160, end: 192 })
         );
         assert_eq!(marks.reserved(), 192);
     }
@@ -330,14 +294,7 @@ mod tests {
         let marks = marks(2048, 4096);
         marks.claim(896, Keep::Bytes(0)).expect("fits");
         let claim = marks.claim(96, Keep::Bytes(0));
-        assert_eq!(
-            claim,
-            Ok(Claim {
-                padding: Some(960),
-                start: 1088,
-                end: 1184
-            })
-        );
+        assert_eq!(claim, Ok(Claim { padding: Some(960), start: 1088, end: 1184 }));
     }
 
     #[test]
@@ -346,14 +303,7 @@ mod tests {
         marks.claim(960, Keep::Bytes(0)).expect("fits");
         assert_eq!(marks.reserved(), 1024);
         let claim = marks.claim(32, Keep::Bytes(0));
-        assert_eq!(
-            claim,
-            Ok(Claim {
-                padding: None,
-                start: 1088,
-                end: 1120
-            })
-        );
+        assert_eq!(claim, Ok(Claim { padding: None, start: 1088, end: 1120 }));
     }
 
     #[test]
@@ -361,9 +311,7 @@ mod tests {
         let marks = marks(256, 4096);
         assert_eq!(marks.claim(192, Keep::Bytes(32)), Err(Refused::NoRoom));
         assert!(marks.has_room(160, Keep::Bytes(32)));
-        marks
-            .claim(160, Keep::Bytes(32))
-            .expect("exactly the room above what is kept");
+        marks.claim(160, Keep::Bytes(32)).expect("exactly the room above what is kept");
         assert_eq!(marks.claim(32, Keep::Bytes(32)), Err(Refused::NoRoom));
         marks.claim(32, Keep::Bytes(0)).expect("the kept bytes");
         assert_eq!(marks.claim(32, Keep::Bytes(0)), Err(Refused::NoRoom));
@@ -397,11 +345,7 @@ mod tests {
         let marks = marks(1024, 4096);
         assert_eq!(
             marks.claim_rest_of_page(256, 0),
-            Some(Claim {
-                padding: None,
-                start: 64,
-                end: 256
-            })
+            Some(Claim { padding: None, start: 64, end: 256 })
         );
         assert_eq!(marks.claim_rest_of_page(256, 0), None);
         marks.claim(32, Keep::Bytes(0)).expect("fits");

@@ -40,16 +40,10 @@ use crate::{
 
 const FRAME: u64 = FRAME_HEADER_BYTES as u64;
 /// A header and three frames without payload.
-const GEOMETRY: Geometry = Geometry {
-    segment_bytes: 4 * FRAME,
-    header_bytes: FRAME,
-};
+const GEOMETRY: Geometry = Geometry { segment_bytes: 4 * FRAME, header_bytes: FRAME };
 const SLOTS: usize = 2;
-const RECORD: RecordType = RecordType {
-    kind: Kind::new(Kind::FIRST_FREE),
-    version: 1,
-    ignorable: false,
-};
+const RECORD: RecordType =
+    RecordType { kind: Kind::new(Kind::FIRST_FREE), version: 1, ignorable: false };
 
 const _: () = assert!(INTERNAL_BYTES > 0);
 
@@ -88,16 +82,9 @@ fn walk_and_check_from(append: &Append, from: u64) -> u64 {
         let start = GEOMETRY.frame_start(at);
         let mut lsn = [0; 8];
         append.ring.read(start + 8, &mut lsn);
-        assert_eq!(
-            u64::from_le_bytes(lsn),
-            start,
-            "a published frame is incomplete"
-        );
+        assert_eq!(u64::from_le_bytes(lsn), start, "a published frame is incomplete");
         let length = append.ring.word(start).load(Ordering::Relaxed) & u64::from(u32::MAX);
-        assert!(
-            length >= FRAME && length <= GEOMETRY.frame_room(),
-            "a published frame is open"
-        );
+        assert!(length >= FRAME && length <= GEOMETRY.frame_room(), "a published frame is open");
         at = start + length.next_multiple_of(FRAME);
     }
     assert_eq!(at, published);
@@ -128,13 +115,7 @@ fn committed_frames_are_seen_whole() {
         let count = |counter: &std::sync::atomic::AtomicU64| {
             counter.load(std::sync::atomic::Ordering::Relaxed)
         };
-        assert_eq!(
-            (
-                count(&append.tally.records),
-                count(&append.tally.void_frames)
-            ),
-            (1, 1)
-        );
+        assert_eq!((count(&append.tally.records), count(&append.tally.void_frames)), (1, 1));
     });
 }
 
@@ -143,9 +124,7 @@ fn committed_frames_are_seen_whole() {
 fn claimers_roll_over_together() {
     model(|| {
         let append = Arc::new(append(false));
-        append
-            .ring
-            .map(GEOMETRY.segment_bytes, GEOMETRY.segment_bytes);
+        append.ring.map(GEOMETRY.segment_bytes, GEOMETRY.segment_bytes);
         append.marks.raise_limit(2 * GEOMETRY.segment_bytes);
         append.reserve(RECORD, b"", 0).expect("room").commit();
         append.reserve(RECORD, b"", 0).expect("room").commit();
@@ -161,10 +140,7 @@ fn claimers_roll_over_together() {
         });
         walker.join().expect("no panic");
         let [first, second] = threads.map(|thread| thread.join().expect("no panic"));
-        assert!(
-            first.1 <= second.0 || second.1 <= first.0,
-            "{first:?} and {second:?} overlap"
-        );
+        assert!(first.1 <= second.0 || second.1 <= first.0, "{first:?} and {second:?} overlap");
         assert_eq!(walk_and_check(&append), append.marks.reserved());
     });
 }
@@ -181,9 +157,7 @@ fn claims_wait_for_the_limit() {
         let preparer = thread::spawn({
             let append = Arc::clone(&append);
             move || {
-                append
-                    .ring
-                    .map(GEOMETRY.segment_bytes, GEOMETRY.segment_bytes);
+                append.ring.map(GEOMETRY.segment_bytes, GEOMETRY.segment_bytes);
                 append.marks.raise_limit(2 * GEOMETRY.segment_bytes);
             }
         });
@@ -207,9 +181,7 @@ fn claims_wait_for_the_limit() {
 fn a_slot_that_turned_shows_nothing_old() {
     model(|| {
         let append = Arc::new(append(false));
-        append
-            .ring
-            .map(GEOMETRY.segment_bytes, GEOMETRY.segment_bytes);
+        append.ring.map(GEOMETRY.segment_bytes, GEOMETRY.segment_bytes);
         append.marks.raise_limit(2 * GEOMETRY.segment_bytes);
         for _ in 0..6 {
             append.reserve(RECORD, b"", 0).expect("room").commit();
@@ -227,12 +199,7 @@ fn a_slot_that_turned_shows_nothing_old() {
         });
         let appender = thread::spawn({
             let append = Arc::clone(&append);
-            move || {
-                append
-                    .reserve(RECORD, b"", 0)
-                    .map(|reservation| reservation.commit())
-                    .is_ok()
-            }
+            move || append.reserve(RECORD, b"", 0).map(|reservation| reservation.commit()).is_ok()
         });
         walker.join().expect("no panic");
         preparer.join().expect("no panic");
@@ -248,11 +215,7 @@ fn closing_sees_every_claim() {
         let append = Arc::new(append(false));
         let appender = thread::spawn({
             let append = Arc::clone(&append);
-            move || {
-                append
-                    .reserve(RECORD, b"", 0)
-                    .map(|reservation| reservation.commit().get())
-            }
+            move || append.reserve(RECORD, b"", 0).map(|reservation| reservation.commit().get())
         });
         let end = append.marks.close();
         match appender.join().expect("no panic") {
@@ -260,9 +223,7 @@ fn closing_sees_every_claim() {
             Err(refused) => assert_eq!((refused, end), (Refused::Closed, FRAME)),
         }
         assert_eq!(walk_and_check(&append), end);
-        append
-            .append_internal(Kind::SEAL, Keep::Nothing)
-            .expect("room");
+        append.append_internal(Kind::SEAL, Keep::Nothing).expect("room");
         assert_eq!(walk_and_check(&append), end + FRAME);
     });
 }

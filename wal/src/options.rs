@@ -133,15 +133,7 @@ impl Options {
     /// Checks every bound; gives the segment size as the format knows it.
     pub(crate) fn check(&self) -> Result<SegmentSize, OptionError> {
         let bound = |holds: bool, name, value, expected| {
-            if holds {
-                Ok(())
-            } else {
-                Err(OptionError {
-                    name,
-                    value,
-                    expected,
-                })
-            }
+            if holds { Ok(()) } else { Err(OptionError { name, value, expected }) }
         };
         let size = SegmentSize::new(self.segment_bytes).ok_or(OptionError {
             name: "segment_bytes",
@@ -186,15 +178,9 @@ mod tests {
             let durability: Durability = text.parse().expect("valid");
             assert_eq!(durability.to_string(), text);
         }
-        for text in [
-            "",
-            "sync",
-            "interval",
-            "interval:",
-            "interval:0",
-            "interval:60001",
-            "interval:-1",
-        ] {
+        for text in
+            ["", "sync", "interval", "interval:", "interval:0", "interval:60001", "interval:-1"]
+        {
             assert!(text.parse::<Durability>().is_err(), "{text}");
         }
     }
@@ -215,10 +201,7 @@ mod tests {
         };
         check(|o| o.segment_bytes = 100_000, "segment_bytes");
         check(|o| o.segments_ahead = 0, "segments_ahead");
-        check(
-            |o| o.segments_ahead = SEGMENTS_AHEAD_MAX + 1,
-            "segments_ahead",
-        );
+        check(|o| o.segments_ahead = SEGMENTS_AHEAD_MAX + 1, "segments_ahead");
         check(|o| o.unsynced_bytes_max = 1, "unsynced_bytes_max");
         check(|o| o.unsynced_bytes_max = u64::MAX, "unsynced_bytes_max");
     }

@@ -40,11 +40,7 @@ impl std::error::Error for Poison {}
 
 impl Poison {
     pub(crate) fn new(operation: &'static str, file: &Path, error: &io::Error) -> Self {
-        Self {
-            operation,
-            file: file.to_owned(),
-            reason: error.to_string(),
-        }
+        Self { operation, file: file.to_owned(), reason: error.to_string() }
     }
 }
 
@@ -77,11 +73,7 @@ mod tests {
         );
         assert!(cell.get().is_none());
         assert!(cell.set(first.clone()));
-        assert!(!cell.set(Poison::new(
-            "rename",
-            Path::new("x"),
-            &io::Error::other("later")
-        )));
+        assert!(!cell.set(Poison::new("rename", Path::new("x"), &io::Error::other("later"))));
         assert_eq!(cell.get(), Some(&first));
         assert_eq!(
             first.to_string(),

@@ -122,9 +122,7 @@ impl Reader {
     /// The segments that the reader knows of.
     #[must_use]
     pub fn segments(&self) -> &[crate::chain::Segment] {
-        self.walk
-            .as_ref()
-            .map_or(&[], |walk| &walk.chain().segments)
+        self.walk.as_ref().map_or(&[], |walk| &walk.chain().segments)
     }
 
     /// Tells the reader that everything before `durable` is durable: it yields nothing from there
@@ -145,9 +143,7 @@ impl Reader {
         if let Some(walk) = &mut self.walk {
             found = lsn.is_aligned() && walk.seek(lsn)?;
             let segments = &walk.chain().segments;
-            first = segments
-                .first()
-                .map_or(first, |segment| segment.header.base);
+            first = segments.first().map_or(first, |segment| segment.header.base);
             end = segments.last().map_or(end, |segment| segment.header.end());
         }
         if !found {
@@ -181,10 +177,7 @@ impl Reader {
     }
 
     fn view(&self, header: Option<FrameHeader>) -> Option<FrameView<'_>> {
-        self.walk
-            .as_ref()
-            .zip(header)
-            .map(|(walk, header)| walk.view(header))
+        self.walk.as_ref().zip(header).map(|(walk, header)| walk.view(header))
     }
 
     fn advance(&mut self) -> Result<Option<FrameHeader>, ReadError> {
@@ -195,10 +188,7 @@ impl Reader {
             let Some(walk) = &mut self.walk else {
                 return Ok(None);
             };
-            if self
-                .durable
-                .is_some_and(|durable| walk.position() >= durable)
-            {
+            if self.durable.is_some_and(|durable| walk.position() >= durable) {
                 return Ok(None);
             }
             match walk.advance() {
@@ -258,40 +248,22 @@ impl Reader {
         };
         let current = walk.segment().header;
         let mut listing = directory::list(&self.directory)?;
-        listing
-            .segments
-            .retain(|segment| segment.base >= current.base);
+        listing.segments.retain(|segment| segment.base >= current.base);
         let chain = Chain::load(&listing)?;
         let known = &walk.chain().segments;
-        let behind = known
-            .iter()
-            .position(|segment| segment.header.base == current.base);
+        let behind = known.iter().position(|segment| segment.header.base == current.base);
         if behind.is_some_and(|index| known[index..] == chain.segments[..]) {
             return Ok(false);
         }
-        let Some(first) = chain
-            .segments
-            .first()
-            .filter(|s| s.header.base == current.base)
-        else {
+        let Some(first) = chain.segments.first().filter(|s| s.header.base == current.base) else {
             let first = chain.segments.first().map_or(Lsn::ZERO, |s| s.header.base);
-            return Err(ReadError::NoSuchPosition {
-                lsn: walk.position(),
-                first,
-                end: first,
-            });
+            return Err(ReadError::NoSuchPosition { lsn: walk.position(), first, end: first });
         };
-        let next_epoch = chain
-            .segments
-            .iter()
-            .find(|s| s.header.epoch > current.epoch);
+        let next_epoch = chain.segments.iter().find(|s| s.header.epoch > current.epoch);
         if let Some(cut) = next_epoch.map(|segment| segment.header.prev_end)
             && cut < self.read
         {
-            return Err(ReadError::CutBehindReader {
-                cut,
-                read: self.read,
-            });
+            return Err(ReadError::CutBehindReader { cut, read: self.read });
         }
         let replaced = first.header != current;
         let position = walk.position();

@@ -186,9 +186,7 @@ impl NextSegment {
             prev_end: self.prev_end,
             durable_floor: self.prev_end,
             epoch: self.epoch,
-            link: Link::FirstOfEpoch {
-                clean_end_before: self.clean_end_before,
-            },
+            link: Link::FirstOfEpoch { clean_end_before: self.clean_end_before },
             salt,
             created_ms,
         }
@@ -298,10 +296,7 @@ fn decide<E: Error + Send + Sync + 'static>(
         // A second look before refusing: under a running server the frame may have been filled,
         // and even become durable, after the walk had stopped at it.
         if looked_again == Some(damage.lsn) {
-            return Err(RecoveryError::Damaged {
-                damage,
-                durable: report.durable_floor,
-            });
+            return Err(RecoveryError::Damaged { damage, durable: report.durable_floor });
         }
         looked_again = Some(damage.lsn);
     }
@@ -312,10 +307,7 @@ fn begin(chain: &Chain, floor: Lsn) -> RecoveryReport {
     let first = chain.segments.first().map(|segment| segment.header);
     let last = chain.segments.last().map(|segment| segment.header);
     let clean = match first.map(|header| header.link) {
-        None
-        | Some(Link::FirstOfEpoch {
-            clean_end_before: true,
-        }) => true,
+        None | Some(Link::FirstOfEpoch { clean_end_before: true }) => true,
         // Nothing lies before the first segment of a log, so nothing can be missing there.
         Some(_) => first.is_some_and(|header| header.base == Lsn::ZERO),
     };
@@ -345,19 +337,8 @@ fn take(report: &mut RecoveryReport, header: &FrameHeader) {
 }
 
 fn torn_tail(damage: Damage, written_end: Lsn) -> TornTail {
-    let Damage {
-        path,
-        offset,
-        lsn,
-        reason,
-    } = damage;
-    TornTail {
-        file: path,
-        offset,
-        lsn,
-        bytes_dropped: written_end.since(lsn),
-        reason,
-    }
+    let Damage { path, offset, lsn, reason } = damage;
+    TornTail { file: path, offset, lsn, bytes_dropped: written_end.since(lsn), reason }
 }
 
 fn refused_record<E: Error + Send + Sync + 'static>(
@@ -367,12 +348,7 @@ fn refused_record<E: Error + Send + Sync + 'static>(
 ) -> RecoveryError {
     let segment = walk.segment();
     let offset = lsn.since(segment.header.base);
-    RecoveryError::Apply {
-        path: segment.path.clone(),
-        offset,
-        lsn,
-        source: error.into(),
-    }
+    RecoveryError::Apply { path: segment.path.clone(), offset, lsn, source: error.into() }
 }
 
 /// A log without segments is new, unless somebody knows better.
@@ -383,16 +359,8 @@ fn check_nothing_is_missing(directory: &Path, floor: Lsn) -> Result<(), Recovery
     let expected = segment_name(Lsn::ZERO);
     let path = directory.join(&expected);
     let reason = Reason::LogEnds { expected };
-    let damage = Damage {
-        path,
-        offset: 0,
-        lsn: Lsn::ZERO,
-        reason,
-    };
-    Err(RecoveryError::Damaged {
-        damage,
-        durable: floor,
-    })
+    let damage = Damage { path, offset: 0, lsn: Lsn::ZERO, reason };
+    Err(RecoveryError::Damaged { damage, durable: floor })
 }
 
 /// Where and as what the log goes on.
@@ -404,11 +372,7 @@ fn next_segment(
 ) -> Result<NextSegment, RecoveryError> {
     let segment_size = chain.segment_size().unwrap_or(fresh_size);
     let base = segment_size.base_at_or_after(report.end);
-    let dead = chain
-        .segments
-        .iter()
-        .rev()
-        .filter(|segment| segment.header.base > base);
+    let dead = chain.segments.iter().rev().filter(|segment| segment.header.base > base);
     let uuid = match chain.segments.last() {
         Some(last) => last.header.uuid,
         None => uuid::Builder::from_random_bytes(rand::random()).into_uuid(),
@@ -416,10 +380,7 @@ fn next_segment(
     Ok(NextSegment {
         segment_size,
         uuid,
-        epoch: report
-            .epoch
-            .checked_add(1)
-            .ok_or(RecoveryError::EpochsExhausted)?,
+        epoch: report.epoch.checked_add(1).ok_or(RecoveryError::EpochsExhausted)?,
         base,
         prev_end: report.end,
         clean_end_before: report.clean && !chain.segments.is_empty(),

@@ -25,12 +25,7 @@ impl<'a> Reservation<'a> {
     /// Of a frame that is written and lacks its commit word only.
     #[inline]
     pub(crate) fn new(append: &'a Append, header: FrameHeader, crc: u32) -> Self {
-        Self {
-            append,
-            header,
-            crc,
-            decided: false,
-        }
+        Self { append, header, crc, decided: false }
     }
 }
 

@@ -74,22 +74,12 @@ mod mapped {
             let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
             // SAFETY: a new anonymous mapping at an address of the kernel's choice; it aliases nothing.
             let at = unsafe {
-                mmap_anonymous(
-                    std::ptr::null_mut(),
-                    to_usize(bytes),
-                    ProtFlags::READ,
-                    flags,
-                )
+                mmap_anonymous(std::ptr::null_mut(), to_usize(bytes), ProtFlags::READ, flags)
             }?;
             let base = NonNull::new(at.cast::<u8>())
                 .ok_or_else(|| io::Error::other("mmap returned the null page"))?;
             let watched = sigbus::watch(base.as_ptr() as usize, bytes, geometry.segment_bytes);
-            Ok(Self {
-                base,
-                bytes,
-                geometry,
-                watched,
-            })
+            Ok(Self { base, bytes, geometry, watched })
         }
 
         /// Puts the segment at `base` into its slot. The segment that was there must be durable, or
@@ -147,15 +137,13 @@ mod mapped {
             let (words, rest) = bytes.as_chunks::<WORD_BYTES>();
             let mut at = lsn;
             for word in words {
-                self.word(at)
-                    .store(u64::from_le_bytes(*word), Ordering::Relaxed);
+                self.word(at).store(u64::from_le_bytes(*word), Ordering::Relaxed);
                 at += WORD_BYTES as u64;
             }
             if !rest.is_empty() {
                 let mut last = [0; WORD_BYTES];
                 last[..rest.len()].copy_from_slice(rest);
-                self.word(at)
-                    .store(u64::from_le_bytes(last), Ordering::Relaxed);
+                self.word(at).store(u64::from_le_bytes(last), Ordering::Relaxed);
             }
         }
 
@@ -174,11 +162,7 @@ mod mapped {
         }
 
         fn slot(&self, base: u64) -> NonNull<u8> {
-            assert_eq!(
-                self.geometry.offset(base),
-                0,
-                "a slot begins on a segment's base"
-            );
+            assert_eq!(self.geometry.offset(base), 0, "a slot begins on a segment's base");
             let offset = to_usize(base & (self.bytes - 1));
             // SAFETY: the mask keeps `offset` below `bytes`, the size of the one mapping at `base`.
             unsafe { self.base.add(offset) }
@@ -197,16 +181,8 @@ mod mapped {
 
     /// Sizes of mapped things fit the address space.
     fn to_usize(bytes: u64) -> usize {
-        const {
-            assert!(
-                size_of::<usize>() == size_of::<u64>(),
-                "64-bit address space"
-            )
-        };
-        #[expect(
-            clippy::cast_possible_truncation,
-            reason = "usize is 64 bits, asserted above"
-        )]
+        const { assert!(size_of::<usize>() == size_of::<u64>(), "64-bit address space") };
+        #[expect(clippy::cast_possible_truncation, reason = "usize is 64 bits, asserted above")]
         let bytes = bytes as usize;
         bytes
     }
@@ -243,9 +219,7 @@ mod modelled {
             let units = usize::try_from(bytes).expect("small") / UNIT_BYTES;
             Self {
                 words: (0..units).map(|_| AtomicU64::new(0)).collect(),
-                cells: (0..units)
-                    .map(|_| UnsafeCell::new([0; UNIT_BYTES]))
-                    .collect(),
+                cells: (0..units).map(|_| UnsafeCell::new([0; UNIT_BYTES])).collect(),
                 bytes,
             }
         }
@@ -260,11 +234,7 @@ mod modelled {
         }
 
         pub(crate) fn word(&self, lsn: u64) -> &AtomicU64 {
-            assert_eq!(
-                lsn % UNIT_BYTES as u64,
-                0,
-                "only first words of frames are shared"
-            );
+            assert_eq!(lsn % UNIT_BYTES as u64, 0, "only first words of frames are shared");
             &self.words[self.unit(lsn)]
         }
 

@@ -34,14 +34,8 @@ const PAGE_BYTES: usize = 4096;
 const ZERO_PAGE: [u8; PAGE_BYTES] = [0; PAGE_BYTES];
 
 const _: () = {
-    assert!(
-        CHUNK_BYTES >= 2 * FRAME_BYTES_MAX,
-        "a chunk must hold a whole frame from any place"
-    );
-    assert!(
-        SegmentSize::MIN >= 2 * FRAME_BYTES_MAX as u64,
-        "so must a small segment's buffer"
-    );
+    assert!(CHUNK_BYTES >= 2 * FRAME_BYTES_MAX, "a chunk must hold a whole frame from any place");
+    assert!(SegmentSize::MIN >= 2 * FRAME_BYTES_MAX as u64, "so must a small segment's buffer");
     assert!(CHUNK_BYTES.is_multiple_of(PAGE_BYTES) && PAGE_BYTES.is_multiple_of(FRAME_ALIGN));
 };
 
@@ -112,12 +106,7 @@ impl Scan {
         // A hint; the reads are right without it.
         let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
         let segment_bytes = segment.header.segment_size.get();
-        buffer.resize(
-            usize::try_from(segment_bytes)
-                .unwrap_or(CHUNK_BYTES)
-                .min(CHUNK_BYTES),
-            0,
-        );
+        buffer.resize(usize::try_from(segment_bytes).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES), 0);
         Ok(Self {
             file,
             expected: segment.header.expected(),
@@ -156,10 +145,7 @@ impl Scan {
 
     /// Goes to `lsn`, which must lie behind the segment's header and not beyond its end.
     pub(crate) fn seek(&mut self, lsn: Lsn) {
-        debug_assert!(
-            lsn <= self.segment.header.end(),
-            "seek to {lsn} in another segment"
-        );
+        debug_assert!(lsn <= self.segment.header.end(), "seek to {lsn} in another segment");
         self.buffer_offset = lsn.since(self.segment.header.base);
         self.filled = 0;
         self.at = 0;
@@ -175,10 +161,9 @@ impl Scan {
             }
         };
         match self.segment.cut {
-            Some(cut) if header.end() > cut => Err(ScanFault::CrossesCut {
-                end: header.end(),
-                cut,
-            }),
+            Some(cut) if header.end() > cut => {
+                Err(ScanFault::CrossesCut { end: header.end(), cut })
+            }
             _ => {
                 self.at += header.span();
                 Ok(header)
@@ -188,17 +173,10 @@ impl Scan {
 
     /// The frame that [`Scan::advance`] returned last, with its payload.
     pub(crate) fn view(&self, header: FrameHeader) -> FrameView<'_> {
-        debug_assert_eq!(
-            header.end(),
-            self.position(),
-            "only the last frame is still there"
-        );
+        debug_assert_eq!(header.end(), self.position(), "only the last frame is still there");
         let start = self.at - header.span();
         let payload = start + FRAME_HEADER_BYTES..start + header.length as usize;
-        FrameView {
-            header,
-            payload: &self.buffer[payload],
-        }
+        FrameView { header, payload: &self.buffer[payload] }
     }
 
     // The header alone, because a view would keep the buffer borrowed over the second look.
@@ -212,22 +190,12 @@ impl Scan {
         self.buffer_offset = self.offset();
         self.at = 0;
         self.filled = 0;
-        let left = self
-            .segment
-            .header
-            .segment_size
-            .get()
-            .saturating_sub(self.buffer_offset);
-        let wanted = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(self.buffer.len());
+        let left = self.segment.header.segment_size.get().saturating_sub(self.buffer_offset);
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
         self.read_ahead();
         while self.filled < wanted {
             let offset = self.buffer_offset + self.filled as u64;
-            match self
-                .file
-                .read_at(&mut self.buffer[self.filled..wanted], offset)
-            {
+            match self.file.read_at(&mut self.buffer[self.filled..wanted], offset) {
                 // Shorter than its header says: the bytes that are not there fail the check.
                 Ok(0) => break,
                 Ok(bytes) => self.filled += bytes,
@@ -259,11 +227,7 @@ impl Scan {
                 || self.filled < self.buffer.len();
             // A frame may begin anywhere in the chunk; unless the segment ends here, stop where
             // the longest frame would no longer be whole and go on from there.
-            let until = if at_end {
-                self.filled
-            } else {
-                self.filled - FRAME_BYTES_MAX
-            };
+            let until = if at_end { self.filled } else { self.filled - FRAME_BYTES_MAX };
             self.gather_chunk(until, evidence);
             if at_end {
                 return Ok(());
@@ -280,9 +244,7 @@ impl Scan {
             }
             let lsn = self.position();
             if let Some(view) = frame::find(bytes, lsn, self.expected) {
-                evidence.durable = evidence
-                    .durable
-                    .max(view.durable_claim().unwrap_or(Lsn::ZERO));
+                evidence.durable = evidence.durable.max(view.durable_claim().unwrap_or(Lsn::ZERO));
                 evidence.first_frame.get_or_insert(lsn);
                 evidence.written_end = Some(view.header.end());
                 self.at += view.header.span();

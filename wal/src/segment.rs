@@ -78,11 +78,7 @@ impl LiveSegment {
             .write(true)
             .open(&self.path)
             .map_err(|error| Poison::new("open", &self.path, &error))?;
-        Ok(Self {
-            base: self.base,
-            path: self.path.clone(),
-            file,
-        })
+        Ok(Self { base: self.base, path: self.path.clone(), file })
     }
 
     /// Writes zeros over `[from, to)` of the file and syncs them, a chunk at a time; `each` is told
@@ -142,11 +138,7 @@ fn make_temporary(
         .truncate(true)
         .open(path)
         .map_err(|error| failed("create", path, error))?;
-    let segment = LiveSegment {
-        base: header.base.get(),
-        path: path.to_owned(),
-        file,
-    };
+    let segment = LiveSegment { base: header.base.get(), path: path.to_owned(), file };
     let bytes = header.segment_size.get();
     match fallocate(&segment.file, FallocateFlags::empty(), 0, bytes) {
         Ok(()) => {}
@@ -155,10 +147,7 @@ fn make_temporary(
         Err(errno) => return Err(failed("fallocate", path, errno.into())),
     }
     segment.write_zeros(SEGMENT_HEADER_BYTES, zeroed_bytes, each)?;
-    segment
-        .file
-        .write_all_at(&header.encode(), 0)
-        .map_err(|error| failed("write", path, error))?;
+    segment.file.write_all_at(&header.encode(), 0).map_err(|error| failed("write", path, error))?;
     segment.sync().map_err(MakeError::Failed)?;
     Ok(segment)
 }
@@ -178,11 +167,8 @@ fn name(
 
 /// A full disk is no failure; everything else is final.
 fn failed(operation: &'static str, path: &Path, error: io::Error) -> MakeError {
-    let full = [
-        io::ErrorKind::StorageFull,
-        io::ErrorKind::QuotaExceeded,
-        io::ErrorKind::FileTooLarge,
-    ];
+    let full =
+        [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
     if full.contains(&error.kind()) {
         MakeError::NoSpace
     } else {

@@ -71,13 +71,10 @@ impl Shared {
         let slots = options.ring_slots();
         // What is ahead, in use, and being given back must have slots beside what is unsynced.
         let for_unsynced = slots - u64::from(options.segments_ahead) - 2;
-        options.unsynced_bytes_max = options
-            .unsynced_bytes_max
-            .min(for_unsynced * options.segment_bytes);
-        let geometry = Geometry {
-            segment_bytes: options.segment_bytes,
-            header_bytes: SEGMENT_HEADER_BYTES,
-        };
+        options.unsynced_bytes_max =
+            options.unsynced_bytes_max.min(for_unsynced * options.segment_bytes);
+        let geometry =
+            Geometry { segment_bytes: options.segment_bytes, header_bytes: SEGMENT_HEADER_BYTES };
         let ring = Ring::new(geometry, slots)
             .map_err(IoFault::of("reserve address space for", directory.path()))?;
         let start = header.base.get() + SEGMENT_HEADER_BYTES;

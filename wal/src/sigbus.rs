@@ -71,10 +71,7 @@ pub(crate) fn watch(address: usize, bytes: u64, segment_bytes: u64) -> Option<Wa
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(install);
     let index = ENTRIES.iter().position(|entry| {
-        entry
-            .address
-            .compare_exchange(0, BUSY, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
+        entry.address.compare_exchange(0, BUSY, Ordering::Acquire, Ordering::Relaxed).is_ok()
     })?;
     let entry = &ENTRIES[index];
     entry.bytes.store(bytes, Ordering::Relaxed);
@@ -109,10 +106,7 @@ extern "C" fn on_sigbus(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
         unsafe { libc::signal(libc::SIGBUS, libc::SIG_DFL) };
         return;
     };
-    let mut line = Line {
-        bytes: [0; 160],
-        length: 0,
-    };
+    let mut line = Line { bytes: [0; 160], length: 0 };
     line.text(b"fatal: bus error in wal-");
     line.hex(base);
     line.text(b".seg at offset ");
@@ -136,10 +130,7 @@ fn find(address: usize) -> Option<(u64, u64)> {
         if offset < bytes {
             let segment_bytes = entry.segment_bytes.load(Ordering::Relaxed).max(1);
             let slot = usize::try_from(offset / segment_bytes).ok()?;
-            let base = entry
-                .bases
-                .get(slot)
-                .map_or(0, |base| base.load(Ordering::Relaxed));
+            let base = entry.bases.get(slot).map_or(0, |base| base.load(Ordering::Relaxed));
             return Some((base, offset % segment_bytes));
         }
     }
@@ -199,10 +190,7 @@ mod tests {
 
     #[test]
     fn numbers_are_written_by_hand() {
-        let mut line = Line {
-            bytes: [0; 160],
-            length: 0,
-        };
+        let mut line = Line { bytes: [0; 160], length: 0 };
         line.hex(0xabc);
         line.text(b" ");
         line.decimal(0);

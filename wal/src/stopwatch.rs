@@ -29,14 +29,9 @@ impl Stopwatch {
 }
 
 /// Milliseconds since the Unix epoch, 0 when the clock stands before it.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "informative field of the segment header"
-)]
+#[allow(clippy::disallowed_methods, reason = "informative field of the segment header")]
 pub(crate) fn wall_clock_ms() -> u64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        })
+        .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

@@ -88,12 +88,7 @@ pub(crate) struct Syncer {
 impl Syncer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let carried = shared.append.marks.durable();
-        Self {
-            shared,
-            carried,
-            hole: None,
-            last_sync: Stopwatch::start(),
-        }
+        Self { shared, carried, hole: None, last_sync: Stopwatch::start() }
     }
 
     /// Runs until the log stops.
@@ -213,30 +208,19 @@ impl Syncer {
         };
         let hole = match &mut self.hole {
             Some(hole) if hole.at == at => hole,
-            other => other.insert(Hole {
-                at,
-                since: Stopwatch::start(),
-                counted: false,
-            }),
+            other => other.insert(Hole { at, since: Stopwatch::start(), counted: false }),
         };
         let age = hole.since.elapsed();
         if age >= HOLE_OLD && !hole.counted {
             hole.counted = true;
-            self.shared
-                .counters
-                .old_holes
-                .fetch_add(1, Ordering::Relaxed);
+            self.shared.counters.old_holes.fetch_add(1, Ordering::Relaxed);
         }
         if age < HOLE_FATAL {
             return Ok(());
         }
         let text = format!("the reservation at {at} was not filled within {HOLE_FATAL:?}");
         let directory = self.shared.directory.path();
-        Err(Poison::new(
-            "waiting for a reservation",
-            directory,
-            &std::io::Error::other(text),
-        ))
+        Err(Poison::new("waiting for a reservation", directory, &std::io::Error::other(text)))
     }
 
     /// Writes one small frame, whose claim says that everything before it is durable.
@@ -259,12 +243,7 @@ impl Syncer {
     fn seal(&mut self) -> Result<(), Poison> {
         self.sync_all()?;
         // Without room for it the next boot finds no clean end, and nothing else is wrong.
-        if self
-            .shared
-            .append
-            .append_internal(Kind::SEAL, Keep::Nothing)
-            .is_ok()
-        {
+        if self.shared.append.append_internal(Kind::SEAL, Keep::Nothing).is_ok() {
             self.sync_all()?;
         }
         self.shared.quit();

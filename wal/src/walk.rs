@@ -38,12 +38,7 @@ impl Walk {
             return Ok(None);
         };
         let scan = Scan::open(first, from, Vec::new())?;
-        Ok(Some(Self {
-            chain,
-            index: 0,
-            scan,
-            from,
-        }))
+        Ok(Some(Self { chain, index: 0, scan, from }))
     }
 
     /// Where the next frame should begin.
@@ -144,19 +139,12 @@ impl Walk {
     pub(crate) fn damage_at(&self, lsn: Lsn, reason: Reason) -> Damage {
         let segment = self.segment();
         let offset = lsn.since(segment.header.base);
-        Damage {
-            path: segment.path.clone(),
-            offset,
-            lsn,
-            reason,
-        }
+        Damage { path: segment.path.clone(), offset, lsn, reason }
     }
 
     /// The damage of a log that should go on behind its last segment.
     pub(crate) fn log_ends(&self) -> Damage {
-        self.damage(Reason::LogEnds {
-            expected: segment_name(self.segment().header.end()),
-        })
+        self.damage(Reason::LogEnds { expected: segment_name(self.segment().header.end()) })
     }
 
     /// Takes over a chain that was read later, whose first segment is the one of the position.
@@ -182,10 +170,7 @@ impl Walk {
             scan.seek(from);
             scan.gather(&mut evidence)?;
         }
-        Ok(evidence
-            .first_frame
-            .filter(|&frame| frame < limit)
-            .or(segment.cut))
+        Ok(evidence.first_frame.filter(|&frame| frame < limit).or(segment.cut))
     }
 }
 
@@ -198,9 +183,6 @@ pub(crate) fn check_known(header: &FrameHeader) -> Result<(), Reason> {
     {
         Ok(())
     } else {
-        Err(Reason::NewerFrame {
-            kind: kind.get(),
-            flags: header.flags,
-        })
+        Err(Reason::NewerFrame { kind: kind.get(), flags: header.flags })
     }
 }

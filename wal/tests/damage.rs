@@ -2,10 +2,7 @@
 //!
 //! The negative control is the same flip above the durable position: a torn tail, cut there.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "what a test did not expect is a failure"
-)]
+#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
 
 mod support;
 
@@ -41,10 +38,7 @@ fn log_of_all_sorts() -> (Writer, Vec<(Lsn, u64)>, Lsn) {
     let mut frames = Vec::new();
     let mut note = |lsn: Lsn, payload: u64| frames.push((lsn, 32 + payload));
     for bytes in [0_u8, 1, 31, 32, 33, 100] {
-        note(
-            writer.append(&vec![bytes; usize::from(bytes)]),
-            u64::from(bytes),
-        );
+        note(writer.append(&vec![bytes; usize::from(bytes)]), u64::from(bytes));
     }
     let given_up = writer.reserve(b"given up");
     writer.void(given_up);
@@ -52,16 +46,7 @@ fn log_of_all_sorts() -> (Writer, Vec<(Lsn, u64)>, Lsn) {
     note(writer.internal(Kind::PADDING, 224), 192);
     writer.sync();
     note(writer.internal(Kind::IDLE, 32), 0);
-    note(
-        writer.append_as(
-            RecordType {
-                ignorable: true,
-                ..NOTE
-            },
-            b"may be skipped",
-        ),
-        14,
-    );
+    note(writer.append_as(RecordType { ignorable: true, ..NOTE }, b"may be skipped"), 14);
     let dir = directory();
     writer.save(dir.path());
     let next = recovered(dir.path()).unwrap().0.next;
@@ -81,10 +66,7 @@ fn every_byte_of_every_frame_below_the_durable_position_is_guarded() {
     recovered(dir.path()).unwrap();
     let mut classes = BTreeMap::<&str, u32>::new();
     for &(lsn, length) in &frames {
-        let file = File::options()
-            .write(true)
-            .open(writer.path(dir.path(), lsn))
-            .unwrap();
+        let file = File::options().write(true).open(writer.path(dir.path(), lsn)).unwrap();
         let segment = &writer.segment(lsn).bytes;
         for at in 0..length.next_multiple_of(32) {
             let offset = SIZE.offset_of(lsn) + at;
@@ -104,11 +86,7 @@ fn every_byte_of_every_frame_below_the_durable_position_is_guarded() {
             *classes.entry(class_of(at, length)).or_default() += 1;
         }
     }
-    assert_eq!(
-        classes.len(),
-        11,
-        "a class of bytes was never flipped: {classes:?}"
-    );
+    assert_eq!(classes.len(), 11, "a class of bytes was never flipped: {classes:?}");
     recovered(dir.path()).unwrap();
 }
 
@@ -118,21 +96,14 @@ fn the_same_flips_above_the_durable_position_are_a_torn_tail() {
     let dir = directory();
     writer.save(dir.path());
     let whole = recovered(dir.path()).unwrap().1;
-    let file = File::options()
-        .write(true)
-        .open(writer.path(dir.path(), last))
-        .unwrap();
+    let file = File::options().write(true).open(writer.path(dir.path(), last)).unwrap();
     for at in 0..64 {
         let offset = SIZE.offset_of(last) + at;
         let good = writer.segment(last).bytes[usize::try_from(offset).unwrap()];
         file.write_all_at(&[!good], offset).unwrap();
         let (outcome, seen) = recovered(dir.path()).unwrap();
         assert_eq!(seen, whole[..whole.len() - 1], "byte {at}");
-        assert_eq!(
-            (outcome.report.end, outcome.next.prev_end),
-            (last, last),
-            "byte {at}"
-        );
+        assert_eq!((outcome.report.end, outcome.next.prev_end), (last, last), "byte {at}");
         assert_eq!(outcome.report.torn.unwrap().lsn, last);
         file.write_all_at(&[good], offset).unwrap();
     }
@@ -264,8 +235,5 @@ fn rot_anywhere_below_the_durable_position_is_refused_at_the_first_frame_it_touc
             other => panic!("{other:?} with byte {first} of {durable} changed"),
         }
     }
-    assert!(
-        flips > 50 && lost > 50 && headers > 1,
-        "{flips} {lost} {headers}"
-    );
+    assert!(flips > 50 && lost > 50 && headers > 1, "{flips} {lost} {headers}");
 }

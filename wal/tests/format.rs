@@ -8,10 +8,7 @@
 //! again: a change that makes a test here fail is a change of the format, needs another version in
 //! the header, and these files must stay readable.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "what a test did not expect is a failure"
-)]
+#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
 
 mod support;
 
@@ -30,23 +27,14 @@ const GOLDEN_BASES: [Lsn; 2] = [Lsn::ZERO, SIZE.base_after(Lsn::ZERO)];
 
 fn golden_path(base: Lsn) -> PathBuf {
     let name = segment_name(base) + ".head";
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/format-1.0")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/format-1.0").join(name)
 }
 
 /// What the golden files hold. Every value that could vary is fixed.
 fn golden_log() -> Writer {
     let mut writer = Writer::new();
     writer.append(b"the first record");
-    writer.append_as(
-        RecordType {
-            kind: Kind::new(0x1234),
-            version: 7,
-            ignorable: true,
-        },
-        b"",
-    );
+    writer.append_as(RecordType { kind: Kind::new(0x1234), version: 7, ignorable: true }, b"");
     let given_up = writer.reserve(b"given up");
     writer.void(given_up);
     writer.sync();
@@ -77,10 +65,7 @@ fn golden() -> [Vec<u8>; 2] {
 fn the_encoder_still_writes_the_golden_bytes() {
     let log = golden_log();
     for (base, golden) in GOLDEN_BASES.into_iter().zip(golden_or_made(&log)) {
-        assert!(
-            log.segment(base).bytes == golden,
-            "segment {base} differs from its golden file"
-        );
+        assert!(log.segment(base).bytes == golden, "segment {base} differs from its golden file");
     }
 }
 
@@ -105,23 +90,8 @@ fn the_golden_log_reads_as_it_was_written() {
     }
     let mut seen = Vec::new();
     let report = wal::verify(dir.path(), |record: Record<'_>| {
-        let Record {
-            lsn,
-            kind,
-            version,
-            ignorable,
-            epoch,
-            payload,
-            ..
-        } = record;
-        seen.push((
-            lsn.get(),
-            kind.get(),
-            version,
-            ignorable,
-            epoch,
-            payload.to_vec(),
-        ));
+        let Record { lsn, kind, version, ignorable, epoch, payload, .. } = record;
+        seen.push((lsn.get(), kind.get(), version, ignorable, epoch, payload.to_vec()));
         Ok::<(), Infallible>(())
     })
     .unwrap();
@@ -132,15 +102,8 @@ fn the_golden_log_reads_as_it_was_written() {
         (0x21000, 16, 1, false, 2, b"second epoch".to_vec()),
     ];
     assert_eq!(seen, expected);
-    assert_eq!(
-        (report.epoch, report.segments, report.end.get()),
-        (2, 2, 0x21060)
-    );
-    assert_eq!(
-        report.durable_floor.get(),
-        8192 + 32,
-        "the cut after the seal"
-    );
+    assert_eq!((report.epoch, report.segments, report.end.get()), (2, 2, 0x21060));
+    assert_eq!(report.durable_floor.get(), 8192 + 32, "the cut after the seal");
     let torn = report.torn.unwrap();
     assert_eq!((torn.lsn.get(), torn.bytes_dropped), (0x21060, 64));
 }
@@ -169,17 +132,11 @@ fn the_golden_bytes_are_what_the_description_says() {
     {
         assert_eq!(header[..8], *b"\x89WAL\r\n\x1a\n");
         assert_eq!(u32_at(header, 8), crc32(0, &header[12..4096]));
-        assert_eq!(
-            (u32_at(header, 12), u16_at(header, 16), u16_at(header, 18)),
-            (4096, 1, 0)
-        );
+        assert_eq!((u32_at(header, 12), u16_at(header, 16), u16_at(header, 18)), (4096, 1, 0));
         assert_eq!(header[20..24], [4, 3, 2, 1]);
         assert_eq!((u32_at(header, 24), u32_at(header, 28)), (4096, flags));
         assert_eq!(u64_at(header, 32), 128 << 10);
-        assert_eq!(
-            header[40..56],
-            0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes()
-        );
+        assert_eq!(header[40..56], 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes());
         assert_eq!((u64_at(header, 56), u64_at(header, 64)), (base, prev_end));
         assert_eq!((u64_at(header, 72), u32_at(header, 80)), (prev_end, epoch));
         assert_eq!((u32_at(header, 84), u64_at(header, 96)), (0, 0));
@@ -188,52 +145,29 @@ fn the_golden_bytes_are_what_the_description_says() {
     // The record of 100 bytes at 4256: 132 bytes long, 160 with the zeros behind it; everything
     // before it had just become durable.
     let frame = &first[4256..4256 + 160];
-    assert_eq!(
-        (u32_at(frame, 0), u64_at(frame, 8), u16_at(frame, 16)),
-        (132, 4256, 16)
-    );
+    assert_eq!((u32_at(frame, 0), u64_at(frame, 8), u16_at(frame, 16)), (132, 4256, 16));
     assert_eq!((frame[18], frame[19], u32_at(frame, 20)), (1, 0, 132));
     assert_eq!((u32_at(frame, 24), u32_at(frame, 28)), (1, 0));
-    assert_eq!(
-        (&frame[32..132], &frame[132..]),
-        ([0xab; 100].as_slice(), [0; 28].as_slice())
-    );
+    assert_eq!((&frame[32..132], &frame[132..]), ([0xab; 100].as_slice(), [0; 28].as_slice()));
     let mut seed = first[40..56].to_vec();
     seed.extend(&first[80..84]);
     seed.extend(&first[88..96]);
     assert_eq!(u32_at(frame, 4), crc32(crc32(0, &seed), &frame[8..]));
     // Void at 4192, padding up to the page, the seal behind it; the reserved frame of epoch 2.
     assert_eq!((u32_at(&first, 4192), u16_at(&first, 4192 + 16)), (40, 2));
-    assert_eq!(
-        (u32_at(&first, 4416), u16_at(&first, 4416 + 16)),
-        (8192 - 4416, 1)
-    );
+    assert_eq!((u32_at(&first, 4416), u16_at(&first, 4416 + 16)), (8192 - 4416, 1));
     assert_eq!((u32_at(&first, 8192), u16_at(&first, 8192 + 16)), (32, 4));
     assert_eq!(u32_at(&second, 4096 + 64 + 32), 0x8000_0000 + 45);
 }
 
 fn header_strategy() -> impl Strategy<Value = FrameHeader> {
-    let fields = (
-        0..1_u64 << 60,
-        any::<u16>(),
-        any::<u8>(),
-        0..2_u8,
-        any::<u32>(),
-    );
+    let fields = (0..1_u64 << 60, any::<u16>(), any::<u8>(), 0..2_u8, any::<u32>());
     (fields, 0..PAYLOAD_BYTES_MAX, any::<u64>()).prop_map(|(fields, payload, behind)| {
         let (lsn, kind, version, flags, epoch) = fields;
         let lsn = Lsn::new(lsn & !31);
         let claim = DurableClaim::new(lsn, Lsn::new(lsn.get().saturating_sub(behind)));
         let length = wal::frame::frame_length(payload).unwrap();
-        FrameHeader {
-            lsn,
-            kind: Kind::new(kind),
-            version,
-            flags,
-            length,
-            epoch,
-            claim,
-        }
+        FrameHeader { lsn, kind: Kind::new(kind), version, flags, length, epoch, claim }
     })
 }
 

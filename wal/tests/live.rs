@@ -30,16 +30,11 @@ fn a_record_becomes_durable_and_comes_back() {
 fn a_sealed_log_is_clean_and_refuses() {
     let directory = tempfile::tempdir().unwrap();
     let (log, _) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
-    log.reserve(RECORD, Urgency::Take, b"last words")
-        .unwrap()
-        .commit();
+    log.reserve(RECORD, Urgency::Take, b"last words").unwrap().commit();
     let end = log.seal().unwrap();
     assert_eq!(log.seal().unwrap(), end, "sealing twice is sealing once");
     assert_eq!(end, log.durable());
-    assert!(matches!(
-        log.reserve(RECORD, Urgency::Take, b""),
-        Err(ReserveError::Sealed)
-    ));
+    assert!(matches!(log.reserve(RECORD, Urgency::Take, b""), Err(ReserveError::Sealed)));
     assert!(!log.has_room());
     drop(log);
     let (records, report) = replay(&directory);
@@ -80,10 +75,7 @@ fn a_boot_that_logs_nothing_leaves_no_segment_behind() {
         drop(Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap());
     }
     let segments = std::fs::read_dir(&directory).unwrap().count();
-    assert!(
-        segments <= 5,
-        "one used, one new, what is ahead, the lock: {segments}"
-    );
+    assert!(segments <= 5, "one used, one new, what is ahead, the lock: {segments}");
     assert_eq!(replay(&directory).0.len(), 1);
 }
 
@@ -118,10 +110,7 @@ fn eight_threads_across_many_rollovers_with_voids() {
                     })
                 })
                 .collect();
-            threads
-                .into_iter()
-                .flat_map(|thread| thread.join().unwrap())
-                .collect()
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
         });
         shadow.extend(written);
         wait_durable(&log);
@@ -180,25 +169,18 @@ fn the_distance_to_durable_is_bounded() {
     assert!(log.stats().refused_too_far_ahead >= 1);
     first.commit();
     log.kick();
-    wait_until("there is room again", || {
-        log.reserve(RECORD, Urgency::Take, b"again").is_ok()
-    });
+    wait_until("there is room again", || log.reserve(RECORD, Urgency::Take, b"again").is_ok());
 }
 
 #[test]
 fn modes_that_answer_before_the_sync_publish_in_the_callers_thread() {
-    for durability in [
-        Durability::Os,
-        Durability::Interval(Duration::from_secs(50)),
-    ] {
+    for durability in [Durability::Os, Durability::Interval(Duration::from_secs(50))] {
         let directory = tempfile::tempdir().unwrap();
         let mut options = small(&directory);
         options.durability = durability;
         let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
         let durable = log.durable();
-        log.reserve(RECORD, Urgency::Take, b"zero")
-            .unwrap()
-            .commit();
+        log.reserve(RECORD, Urgency::Take, b"zero").unwrap().commit();
         let end = log.reserve(RECORD, Urgency::Take, b"one").unwrap().commit();
         log.kick();
         assert!(log.answerable() >= end);
@@ -217,10 +199,7 @@ fn an_interval_log_syncs_without_further_calls() {
     options.durability = Durability::Interval(Duration::from_millis(20));
     let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
     for i in 0..5 {
-        let end = log
-            .reserve(RECORD, Urgency::Take, &payload(i, 50))
-            .unwrap()
-            .commit();
+        let end = log.reserve(RECORD, Urgency::Take, &payload(i, 50)).unwrap().commit();
         log.kick();
         wait_until("the interval passes", || log.durable() >= end);
     }
@@ -236,10 +215,7 @@ fn whoever_fills_a_hole_wakes_those_behind_it() {
     let (sender, woken) = std::sync::mpsc::channel();
     log.on_progress(Box::new(move || _ = sender.send(())));
     let hole = log.reserve(RECORD, Urgency::Take, b"slow").unwrap();
-    let end = log
-        .reserve(RECORD, Urgency::Take, b"fast")
-        .unwrap()
-        .commit();
+    let end = log.reserve(RECORD, Urgency::Take, b"fast").unwrap().commit();
     log.kick();
     assert!(log.answerable() < end);
     assert!(woken.try_recv().is_err());
@@ -255,15 +231,10 @@ fn progress_is_notified_in_commit_mode() {
     let (sender, woken) = std::sync::mpsc::channel();
     log.on_progress(Box::new(move || _ = sender.send(())));
     for i in 0..200 {
-        let end = log
-            .reserve(RECORD, Urgency::Take, &payload(i, 10))
-            .unwrap()
-            .commit();
+        let end = log.reserve(RECORD, Urgency::Take, &payload(i, 10)).unwrap().commit();
         log.kick();
         while log.answerable() < end {
-            woken
-                .recv_timeout(Duration::from_secs(10))
-                .expect("a wake-up was lost");
+            woken.recv_timeout(Duration::from_secs(10)).expect("a wake-up was lost");
         }
     }
 }
@@ -274,21 +245,13 @@ fn an_idle_log_carries_its_claim_to_disk_and_then_sleeps() {
     let (log, _) = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
     let end = log.reserve(RECORD, Urgency::Take, b"one").unwrap().commit();
     log.kick();
-    wait_until("the idle frame is durable", || {
-        log.durable() > end && log.stats().syncs == 2
-    });
+    wait_until("the idle frame is durable", || log.durable() > end && log.stats().syncs == 2);
     let internal_frames = log.stats().internal_frames;
     std::thread::park_timeout(Duration::from_millis(50));
-    assert_eq!(
-        (log.stats().syncs, log.stats().internal_frames),
-        (2, internal_frames)
-    );
+    assert_eq!((log.stats().syncs, log.stats().internal_frames), (2, internal_frames));
     drop(log);
     let (_, report) = replay(&directory);
-    assert!(
-        report.durable_floor >= end,
-        "the last group is known to have been durable"
-    );
+    assert!(report.durable_floor >= end, "the last group is known to have been durable");
 }
 
 #[test]
@@ -304,13 +267,8 @@ fn a_directory_in_use_is_refused() {
 fn a_start_with_full_sized_segments_is_fast() {
     let directory = tempfile::tempdir().unwrap();
     let (log, _) = Log::open(Options::new(directory.path()), |_| Ok::<_, Infallible>(())).unwrap();
-    assert!(
-        log.has_room(),
-        "usable before the whole segment is written through"
-    );
-    wait_until("a segment is ready ahead", || {
-        log.stats().segments_ahead == 1
-    });
+    assert!(log.has_room(), "usable before the whole segment is written through");
+    wait_until("a segment is ready ahead", || log.stats().segments_ahead == 1);
     let result: Result<Lsn, SealError> = log.seal();
     result.unwrap();
 }

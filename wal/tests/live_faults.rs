@@ -3,10 +3,7 @@
 //! Where the process must die, or its system calls must fail, the test starts itself again: the tests
 //! named `child_*` are ignored unless started so, by [`child`].
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "a test binary: its helpers are tests too"
-)]
+#![allow(clippy::unwrap_used, reason = "a test binary: its helpers are tests too")]
 
 mod live_support;
 
@@ -44,21 +41,13 @@ fn child(name: &str, directory: &Path) -> Command {
 
 fn with_child_arguments(command: &mut Command, name: &str, directory: &Path) {
     command
-        .args([
-            "--exact",
-            name,
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
         .env(DIRECTORY, directory)
         .stdin(Stdio::null());
 }
 
 fn directory() -> PathBuf {
-    std::env::var_os(DIRECTORY)
-        .expect("started by `child`")
-        .into()
+    std::env::var_os(DIRECTORY).expect("started by `child`").into()
 }
 
 fn open(options: Options) -> Log {
@@ -116,22 +105,12 @@ fn what_was_acknowledged_survives_kill_9() {
         for round in 0..4 {
             acknowledged.extend(acknowledged_before_a_kill(directory.path(), mode, round));
         }
-        let records: HashMap<Vec<u8>, u64> = replay(&directory)
-            .0
-            .into_iter()
-            .map(|(lsn, bytes)| (bytes, lsn.get()))
-            .collect();
-        assert!(
-            acknowledged.len() > 100,
-            "{mode}: only {} acknowledged",
-            acknowledged.len()
-        );
+        let records: HashMap<Vec<u8>, u64> =
+            replay(&directory).0.into_iter().map(|(lsn, bytes)| (bytes, lsn.get())).collect();
+        assert!(acknowledged.len() > 100, "{mode}: only {} acknowledged", acknowledged.len());
         for seed in acknowledged {
             let bytes = payload(seed, usize::try_from(seed * 31 % 700).unwrap() + 8);
-            assert!(
-                records.contains_key(&bytes),
-                "{mode}: record {seed} was lost"
-            );
+            assert!(records.contains_key(&bytes), "{mode}: record {seed} was lost");
         }
     }
 }
@@ -150,11 +129,7 @@ fn acknowledged_before_a_kill(directory: &Path, mode: &str, round: u64) -> Vec<u
     let wanted = 100 + 57 * usize::try_from(round).unwrap();
     // What still comes out of the pipe after the kill was acknowledged before it.
     while lines.read_line(&mut line).unwrap() > 0 {
-        if let Some(seed) = line
-            .trim_end()
-            .strip_prefix("ack ")
-            .filter(|_| line.ends_with('\n'))
-        {
+        if let Some(seed) = line.trim_end().strip_prefix("ack ").filter(|_| line.ends_with('\n')) {
             acknowledged.push(seed.parse().unwrap());
         }
         if acknowledged.len() == wanted {
@@ -198,18 +173,10 @@ fn child_meets_a_failing_sync() {
     let poison = log.poisoned().unwrap();
     assert_eq!(poison.operation, "fdatasync");
     assert!(poison.reason.contains("os error 5"), "{poison}");
-    wait_until("the poisoning is notified", || {
-        notified.load(Ordering::Relaxed) > 10
-    });
-    assert!(matches!(
-        log.reserve(RECORD, Urgency::Release, b""),
-        Err(ReserveError::Poisoned)
-    ));
+    wait_until("the poisoning is notified", || notified.load(Ordering::Relaxed) > 10);
+    assert!(matches!(log.reserve(RECORD, Urgency::Release, b""), Err(ReserveError::Poisoned)));
     assert!(!log.has_room());
-    assert!(
-        log.durable() >= last && log.durable() < end,
-        "nothing is durable that was not synced"
-    );
+    assert!(log.durable() >= last && log.durable() < end, "nothing is durable that was not synced");
     assert_eq!(log.seal(), Err(SealError::Poisoned(poison)));
 }
 
@@ -220,9 +187,7 @@ fn a_failed_sync_is_final() {
     let mut strace = Command::new("strace");
     // Counted per thread: the 40th of the syncer.
     strace.args(["-f", "-qq", "-e", "trace=fdatasync"]);
-    strace
-        .args(["-e", "inject=fdatasync:error=EIO:when=40", "-o"])
-        .arg(&trace);
+    strace.args(["-e", "inject=fdatasync:error=EIO:when=40", "-o"]).arg(&trace);
     strace.arg(std::env::current_exe().unwrap());
     let log_directory = directory.path().join("log");
     with_child_arguments(&mut strace, "child_meets_a_failing_sync", &log_directory);
@@ -232,10 +197,7 @@ fn a_failed_sync_is_final() {
     assert!(output.status.success(), "{}", text(&output));
     let trace = fs::read_to_string(trace).unwrap();
     let (_, after) = trace.split_once("(INJECTED)").unwrap();
-    assert!(
-        !after.contains("fdatasync"),
-        "a sync was called after one had failed:\n{after}"
-    );
+    assert!(!after.contains("fdatasync"), "a sync was called after one had failed:\n{after}");
     // The bytes reached the page cache all the same, and this boot reads them.
     replay(&log_directory);
 }
@@ -251,13 +213,8 @@ impl Tmpfs {
         let directory = tempfile::tempdir().unwrap();
         let size = format!("size={bytes}");
         let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(directory.path());
-        let mounted = mount
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
+        mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(directory.path());
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
         mounted.then_some(Self(directory))
     }
 }
@@ -290,10 +247,7 @@ fn a_full_disk_refuses_and_recovers() {
     assert!(!log.has_room());
     let before = shadow.len();
     fill(&log, Urgency::Release, &mut shadow);
-    assert!(
-        shadow.len() - before >= 60,
-        "the reserve was there for releases"
-    );
+    assert!(shadow.len() - before >= 60, "the reserve was there for releases");
     wait_until("the full disk is noticed", || log.stats().disk_full);
     wait_until("the half-made file is gone", || {
         !fs::read_dir(&directory)
@@ -340,15 +294,8 @@ fn a_disk_that_is_full_at_the_start_changes_nothing() {
     let mut options = Options::new(&directory);
     options.segment_bytes = 4 << 20;
     let refused = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap_err();
-    assert!(
-        matches!(refused, wal::OpenError::NoSpace { .. }),
-        "{refused}"
-    );
-    assert_eq!(
-        fs::read_dir(&directory).unwrap().count(),
-        1,
-        "only the lock file"
-    );
+    assert!(matches!(refused, wal::OpenError::NoSpace { .. }), "{refused}");
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "only the lock file");
 }
 
 // ---- holes ----
@@ -359,9 +306,7 @@ fn a_hole_is_counted_and_then_poisons() {
     let log = open(small(&directory));
     append_and_wait(&log, b"before");
     let hole = log.reserve(RECORD, Urgency::Take, b"hole").unwrap();
-    log.reserve(RECORD, Urgency::Take, b"behind")
-        .unwrap()
-        .commit();
+    log.reserve(RECORD, Urgency::Take, b"behind").unwrap().commit();
     log.kick();
     wait_until("the hole is counted", || log.stats().old_holes == 1);
     assert!(log.poisoned().is_none());
@@ -380,10 +325,7 @@ fn sealing_waits_for_open_reservations() {
     std::thread::scope(|scope| {
         let sealing = scope.spawn(|| log.seal());
         wait_until("the log is closed", || {
-            matches!(
-                log.reserve(RECORD, Urgency::Take, b""),
-                Err(ReserveError::Sealed)
-            )
+            matches!(log.reserve(RECORD, Urgency::Take, b""), Err(ReserveError::Sealed))
         });
         let end = reservation.commit();
         assert!(sealing.join().unwrap().unwrap() > end);
@@ -407,15 +349,9 @@ fn child_drops_a_decided_reservation() {
 #[test]
 fn dropping_a_decided_reservation_aborts() {
     let directory = tempfile::tempdir().unwrap();
-    let output = child("child_drops_a_decided_reservation", directory.path())
-        .output()
-        .unwrap();
+    let output = child("child_drops_a_decided_reservation", directory.path()).output().unwrap();
     assert_eq!(output.status.signal(), Some(SIGABRT), "{}", text(&output));
-    assert!(
-        text(&output).contains("describes a change that is visible"),
-        "{}",
-        text(&output)
-    );
+    assert!(text(&output).contains("describes a change that is visible"), "{}", text(&output));
     assert_eq!(replay(&directory).0, vec![]);
 }
 
@@ -427,25 +363,16 @@ fn child_appends_to_a_file_that_was_cut() {
     for entry in fs::read_dir(directory()).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "seg") {
-            fs::File::options()
-                .write(true)
-                .open(path)
-                .unwrap()
-                .set_len(4096)
-                .unwrap();
+            fs::File::options().write(true).open(path).unwrap().set_len(4096).unwrap();
         }
     }
-    log.reserve(RECORD, Urgency::Take, &payload(0, 8000))
-        .unwrap()
-        .commit();
+    log.reserve(RECORD, Urgency::Take, &payload(0, 8000)).unwrap().commit();
 }
 
 #[test]
 fn a_bus_error_names_the_segment() {
     let directory = tempfile::tempdir().unwrap();
-    let output = child("child_appends_to_a_file_that_was_cut", directory.path())
-        .output()
-        .unwrap();
+    let output = child("child_appends_to_a_file_that_was_cut", directory.path()).output().unwrap();
     assert_eq!(output.status.signal(), Some(SIGABRT), "{}", text(&output));
     let said = "fatal: bus error in wal-0000000000000000.seg at offset ";
     assert!(text(&output).contains(said), "{}", text(&output));
@@ -475,11 +402,9 @@ fn context_switches() -> HashMap<PathBuf, String> {
 #[test]
 #[ignore = "a child process"]
 fn child_looks_at_idle_threads() {
-    for durability in [
-        Durability::Commit,
-        Durability::Interval(Duration::from_millis(5)),
-        Durability::Os,
-    ] {
+    for durability in
+        [Durability::Commit, Durability::Interval(Duration::from_millis(5)), Durability::Os]
+    {
         let mut options = small(directory().join(durability.to_string()));
         options.durability = durability;
         let log = open(options);
@@ -498,8 +423,6 @@ fn child_looks_at_idle_threads() {
 #[test]
 fn an_idle_log_never_wakes_up() {
     let directory = tempfile::tempdir().unwrap();
-    let output = child("child_looks_at_idle_threads", directory.path())
-        .output()
-        .unwrap();
+    let output = child("child_looks_at_idle_threads", directory.path()).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
 }

@@ -8,14 +8,8 @@
 //! Three mistakes are made on purpose, each in a test of its own that demands to see it fail:
 //! acknowledging without a sync, recovery without its sync, and a hole skipped by the syncer.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "what a test did not expect is a failure"
-)]
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "test segments are far below 4 GiB"
-)]
+#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
+#![allow(clippy::cast_possible_truncation, reason = "test segments are far below 4 GiB")]
 
 mod support;
 
@@ -177,8 +171,7 @@ impl<'a> Life<'a> {
             }
         }
         for (base, range) in std::mem::take(&mut self.writer.writes) {
-            self.disk
-                .write(base, range, &self.writer.segments[&base].bytes);
+            self.disk.write(base, range, &self.writer.segments[&base].bytes);
         }
     }
 
@@ -259,15 +252,11 @@ impl<'a> Life<'a> {
     /// Exactly what was written, in order, and at least everything that was acknowledged.
     fn check(&mut self, seen: &[Seen], end: Lsn) -> Result<(), Failure> {
         self.written.sort_unstable();
-        let acknowledged = self
-            .written
-            .partition_point(|(lsn, _)| *lsn < self.acknowledged);
+        let acknowledged = self.written.partition_point(|(lsn, _)| *lsn < self.acknowledged);
         self.tally.acknowledged += acknowledged as u64;
         if seen.len() < acknowledged || end < self.acknowledged {
             let (found, due) = (seen.len(), self.acknowledged);
-            return Err(Failure::Lost(format!(
-                "{found} of {acknowledged}, end {end} < {due}"
-            )));
+            return Err(Failure::Lost(format!("{found} of {acknowledged}, end {end} < {due}")));
         }
         self.tally.beyond_durable += (seen.len() - acknowledged) as u64;
         if self.written.get(..seen.len()) != Some(seen) {
@@ -284,10 +273,7 @@ impl<'a> Life<'a> {
         }
         for path in &next.dead {
             let base = self.disk.bases().into_iter().next_back().unwrap();
-            assert!(
-                path.ends_with(wal::header::segment_name(Lsn::new(base))),
-                "last one first"
-            );
+            assert!(path.ends_with(wal::header::segment_name(Lsn::new(base))), "last one first");
             self.disk.remove(base);
             if !survives(&mut self.dice) {
                 return false;
@@ -321,10 +307,7 @@ fn fresh_file(header: &SegmentHeader) -> Vec<u8> {
 }
 
 fn seeds() -> u64 {
-    std::env::var("WAL_SEEDS")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(400)
+    std::env::var("WAL_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(400)
 }
 
 /// Runs seeds until one fails.
@@ -340,22 +323,8 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
     let mut tally = Tally::default();
     let failure = first_failure(Mistake::None, &mut tally);
     assert_eq!(failure, None, "{tally:?}");
-    let Tally {
-        cuts,
-        kills,
-        torn,
-        clean_ends,
-        acknowledged,
-        beyond_durable,
-        ..
-    } = tally;
-    let Tally {
-        voids,
-        roll_overs,
-        cut_while_booting,
-        dead_segments,
-        ..
-    } = tally;
+    let Tally { cuts, kills, torn, clean_ends, acknowledged, beyond_durable, .. } = tally;
+    let Tally { voids, roll_overs, cut_while_booting, dead_segments, .. } = tally;
     println!("{tally:?}");
     // Each of these must have happened, or the test tests less than it says.
     for (count, what) in [
@@ -364,10 +333,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
         (torn, "torn tails"),
         (clean_ends, "clean ends"),
         (acknowledged, "acknowledged records"),
-        (
-            beyond_durable,
-            "records that survived without having been acknowledged",
-        ),
+        (beyond_durable, "records that survived without having been acknowledged"),
         (voids, "void frames"),
         (roll_overs, "roll-overs"),
         (cut_while_booting, "power cuts while booting"),
@@ -380,26 +346,17 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
 #[test]
 fn leaving_out_the_sync_is_noticed() {
     let failure = first_failure(Mistake::NoSync, &mut Tally::default());
-    assert!(
-        failure.is_some(),
-        "acknowledging without a sync must lose something"
-    );
+    assert!(failure.is_some(), "acknowledging without a sync must lose something");
 }
 
 #[test]
 fn leaving_out_the_sync_of_recovery_is_noticed() {
     let failure = first_failure(Mistake::NoSyncInRecovery, &mut Tally::default());
-    assert!(
-        failure.is_some(),
-        "a header that vouches for what is not on the medium must show"
-    );
+    assert!(failure.is_some(), "a header that vouches for what is not on the medium must show");
 }
 
 #[test]
 fn a_syncer_that_skips_holes_is_noticed() {
     let failure = first_failure(Mistake::SkipHole, &mut Tally::default());
-    assert!(
-        failure.is_some(),
-        "a frame that was never filled stands before acknowledged ones"
-    );
+    assert!(failure.is_some(), "a frame that was never filled stands before acknowledged ones");
 }

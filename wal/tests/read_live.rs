@@ -8,11 +8,8 @@ use std::time::Duration;
 
 use wal::{Durability, Kind, Log, Lsn, Options, Reader, RecordType, ReserveError, Urgency};
 
-const NOTE: RecordType = RecordType {
-    kind: Kind::new(Kind::FIRST_FREE),
-    version: 1,
-    ignorable: false,
-};
+const NOTE: RecordType =
+    RecordType { kind: Kind::new(Kind::FIRST_FREE), version: 1, ignorable: false };
 const RECORDS: u64 = 20_000;
 
 /// Appends numbered records of varying length, some reservations given up between them.

@@ -1,9 +1,6 @@
 //! Reading without owning: order, damage and going on past it, following, and restarts.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "what a test did not expect is a failure"
-)]
+#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
 
 mod support;
 
@@ -92,17 +89,11 @@ fn a_reader_begins_at_any_record_and_at_the_end() {
     reader.seek(writer.tail).unwrap();
     assert_eq!(read_on(&mut reader).unwrap(), []);
     for wrong in [Lsn::new(4097), Lsn::new(SIZE.get() * 100)] {
-        assert!(
-            matches!(reader.seek(wrong), Err(ReadError::NoSuchPosition { .. })),
-            "{wrong}"
-        );
+        assert!(matches!(reader.seek(wrong), Err(ReadError::NoSuchPosition { .. })), "{wrong}");
     }
     // A place within a frame is damage, not a record.
     reader.seek(expected[3].0.plus(32)).unwrap();
-    assert!(matches!(
-        damage(read_on(&mut reader)).reason,
-        Reason::Frame(_)
-    ));
+    assert!(matches!(damage(read_on(&mut reader)).reason, Reason::Frame(_)));
 }
 
 #[test]
@@ -132,10 +123,7 @@ fn damage_is_named_and_reading_goes_on_behind_it() {
     // Two bad frames side by side are one damaged place.
     let places = [3, 20, 24, 30].map(|index: usize| expected[index].0);
     assert_eq!(damaged, places);
-    let whole = expected
-        .into_iter()
-        .enumerate()
-        .filter(|(index, _)| !bad.contains(index));
+    let whole = expected.into_iter().enumerate().filter(|(index, _)| !bad.contains(index));
     assert_eq!(seen, whole.map(|(_, record)| record).collect::<Vec<_>>());
 }
 

@@ -1,13 +1,7 @@
 //! The decision table of `wal::recovery`, a test per row and each with its opposite.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    reason = "what a test did not expect is a failure"
-)]
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "test segments are far below 4 GiB"
-)]
+#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
+#![allow(clippy::cast_possible_truncation, reason = "test segments are far below 4 GiB")]
 
 mod support;
 
@@ -28,11 +22,7 @@ fn accepted(writer: &Writer) -> (Recovered, Vec<Seen>) {
     let before = contents(dir.path());
     let outcome = recovered(dir.path()).unwrap();
     fs::remove_file(dir.path().join("wal.lock")).unwrap();
-    assert_eq!(
-        contents(dir.path()),
-        before,
-        "recovery must not change anything"
-    );
+    assert_eq!(contents(dir.path()), before, "recovery must not change anything");
     outcome
 }
 
@@ -46,11 +36,7 @@ fn refused_in(directory: &Path) -> RecoveryError {
     let before = contents(directory);
     let error = recovered(directory).unwrap_err();
     fs::remove_file(directory.join("wal.lock")).unwrap();
-    assert_eq!(
-        contents(directory),
-        before,
-        "a refusal must not change anything"
-    );
+    assert_eq!(contents(directory), before, "a refusal must not change anything");
     error
 }
 
@@ -59,11 +45,7 @@ fn damaged(writer: &Writer) -> (Lsn, Reason) {
     match refused(writer) {
         RecoveryError::Damaged { damage, durable } => {
             assert!(damage.lsn < durable, "{damage} is not below {durable}");
-            assert!(
-                damage
-                    .path
-                    .ends_with(segment_name(SIZE.base_of(damage.lsn)))
-            );
+            assert!(damage.path.ends_with(segment_name(SIZE.base_of(damage.lsn))));
             assert_eq!(damage.offset, SIZE.offset_of(damage.lsn));
             (damage.lsn, damage.reason)
         }
@@ -95,14 +77,8 @@ fn an_empty_directory_is_a_fresh_log() {
     let dir = directory();
     let (Recovered { report, next }, seen) = recovered(dir.path()).unwrap();
     assert!(seen.is_empty() && report.clean && report.torn.is_none());
-    assert_eq!(
-        (report.end, report.epoch, report.segments),
-        (Lsn::ZERO, 0, 0)
-    );
-    assert_eq!(
-        (next.base, next.prev_end, next.epoch),
-        (Lsn::ZERO, Lsn::ZERO, 1)
-    );
+    assert_eq!((report.end, report.epoch, report.segments), (Lsn::ZERO, 0, 0));
+    assert_eq!((next.base, next.prev_end, next.epoch), (Lsn::ZERO, Lsn::ZERO, 1));
     assert!(!next.clean_end_before && !next.uuid.is_nil());
     assert_eq!(next.segment_size, SIZE);
 }
@@ -115,8 +91,7 @@ fn half_made_segments_are_nobodys_data_and_are_removed_by_the_next_owner() {
     let (Recovered { report, next }, _) = recovered(dir.path()).unwrap();
     assert_eq!((report.segments, next.base), (0, Lsn::ZERO));
     assert!(half_made.exists(), "recovery itself removes nothing");
-    next.remove_leftovers(&LockedDirectory::acquire(dir.path()).unwrap())
-        .unwrap();
+    next.remove_leftovers(&LockedDirectory::acquire(dir.path()).unwrap()).unwrap();
     assert!(!half_made.exists());
 }
 
@@ -165,11 +140,7 @@ fn every_flip_in_a_header_page_is_refused() {
         bytes[at] ^= 1 << (at % 8);
         fs::write(&path, &bytes).unwrap();
         let damage = unreadable(recovered(dir.path()).unwrap_err());
-        assert_eq!(
-            (damage.lsn, damage.offset, &damage.path),
-            (base, 0, &path),
-            "byte {at}"
-        );
+        assert_eq!((damage.lsn, damage.offset, &damage.path), (base, 0, &path), "byte {at}");
         assert!(!damage.reason.is_newer_version(), "byte {at}: {damage}");
     }
     fs::write(&path, &whole).unwrap();
@@ -197,19 +168,13 @@ fn a_newer_version_is_told_from_damage() {
         let header = &mut writer.segments.get_mut(&0).unwrap().bytes[..4096];
         header[at] += 1;
         let damaged = unreadable(refused(&writer));
-        assert!(matches!(
-            damaged.reason,
-            Reason::Header(HeaderFault::Checksum { .. })
-        ));
+        assert!(matches!(damaged.reason, Reason::Header(HeaderFault::Checksum { .. })));
 
         let header = &mut writer.segments.get_mut(&0).unwrap().bytes[..4096];
         let crc = crc32fast::hash(&header[12..]);
         header[8..12].copy_from_slice(&crc.to_le_bytes());
         let newer = unreadable(refused(&writer));
-        assert_eq!(
-            newer.reason,
-            Reason::Header(HeaderFault::Newer { major, minor })
-        );
+        assert_eq!(newer.reason, Reason::Header(HeaderFault::Newer { major, minor }));
         assert!(newer.to_string().contains("written by a newer version"));
     }
 }
@@ -226,34 +191,12 @@ fn segments_that_do_not_fit_each_other_are_refused() {
     // The segment whose header is changed, and the fault expected.
     type Change = fn(&mut Writer);
     let cases: [(Change, u64, &str); 5] = [
+        (|w| drop(w.segments.remove(&SIZE.get())), second, "is missing before this one"),
+        (|w| edit(w, 1, |h| h.uuid = uuid::Uuid::from_u128(9)), first, "another log"),
+        (|w| edit(w, 2, |h| h.epoch = 2), second, "epoch 2 does not follow epoch 1"),
+        (|w| edit(w, 3, |h| h.base = Lsn::ZERO.plus(SIZE.get())), third, "field `prev_end`"),
         (
-            |w| drop(w.segments.remove(&SIZE.get())),
-            second,
-            "is missing before this one",
-        ),
-        (
-            |w| edit(w, 1, |h| h.uuid = uuid::Uuid::from_u128(9)),
-            first,
-            "another log",
-        ),
-        (
-            |w| edit(w, 2, |h| h.epoch = 2),
-            second,
-            "epoch 2 does not follow epoch 1",
-        ),
-        (
-            |w| edit(w, 3, |h| h.base = Lsn::ZERO.plus(SIZE.get())),
-            third,
-            "field `prev_end`",
-        ),
-        (
-            |w| {
-                w.segments
-                    .get_mut(&(3 * SIZE.get()))
-                    .unwrap()
-                    .bytes
-                    .truncate(9000)
-            },
+            |w| w.segments.get_mut(&(3 * SIZE.get())).unwrap().bytes.truncate(9000),
             third,
             "bytes long",
         ),
@@ -280,10 +223,7 @@ fn a_segment_under_another_segments_name_is_refused() {
     let copy = writer.segments[&0].clone();
     writer.segments.get_mut(&SIZE.get()).unwrap().bytes = copy.bytes;
     let damage = unreadable(refused(&writer));
-    assert_eq!(
-        damage.reason,
-        Reason::Chain(ChainFault::WrongBase { found: 0 })
-    );
+    assert_eq!(damage.reason, Reason::Chain(ChainFault::WrongBase { found: 0 }));
 }
 
 #[test]
@@ -292,10 +232,7 @@ fn a_header_that_no_writer_writes_is_refused() {
     edit(&mut writer, 0, |header| header.durable_floor = Lsn::new(32));
     let damage = unreadable(refused(&writer));
     let field = HeaderField::DurableFloor;
-    assert_eq!(
-        damage.reason,
-        Reason::Header(HeaderFault::Impossible { field })
-    );
+    assert_eq!(damage.reason, Reason::Header(HeaderFault::Impossible { field }));
 }
 
 // R3 against R5: the same hole, with and without something that shows it was durable.
@@ -315,10 +252,7 @@ fn a_bad_frame_is_corruption_when_a_later_frame_claims_it_and_torn_otherwise() {
         if claimed {
             let (lsn, reason) = damaged(&writer);
             assert_eq!(lsn, bad);
-            assert!(
-                matches!(reason, Reason::Frame(FrameFault::Checksum { .. })),
-                "{reason}"
-            );
+            assert!(matches!(reason, Reason::Frame(FrameFault::Checksum { .. })), "{reason}");
         } else {
             let (Recovered { report, next }, seen) = accepted(&writer);
             assert_eq!(payloads(&seen), [b"one"]);
@@ -326,10 +260,7 @@ fn a_bad_frame_is_corruption_when_a_later_frame_claims_it_and_torn_otherwise() {
             assert_eq!((torn.lsn, torn.offset, report.end), (bad, bad.get(), bad));
             assert_eq!(torn.bytes_dropped, end.since(bad));
             assert!(!report.clean && behind > next.prev_end);
-            assert_eq!(
-                (next.prev_end, next.base, next.epoch),
-                (bad, Lsn::new(SIZE.get()), 2)
-            );
+            assert_eq!((next.prev_end, next.base, next.epoch), (bad, Lsn::new(SIZE.get()), 2));
         }
     }
 }
@@ -356,15 +287,8 @@ fn the_claim_may_stand_in_a_later_segment_and_behind_more_bad_frames() {
     let (Recovered { report, next }, seen) = accepted(&writer);
     assert!(seen.is_empty());
     assert_eq!((report.end, next.base), (Lsn::ZERO, Lsn::ZERO));
-    assert_eq!(
-        report.torn.unwrap().bytes_dropped,
-        far.plus(40_032).since(bad)
-    );
-    assert_eq!(
-        next.dead.len(),
-        1,
-        "the second segment is dead, the first is replaced"
-    );
+    assert_eq!(report.torn.unwrap().bytes_dropped, far.plus(40_032).since(bad));
+    assert_eq!(next.dead.len(), 1, "the second segment is dead, the first is replaced");
 }
 
 #[test]
@@ -378,11 +302,7 @@ fn a_lost_page_below_the_claim_is_refused_at_the_frame_that_begins_in_it() {
         let mut writer = writer.clone();
         let lost = Lsn::new(page * 4096);
         overwrite(&mut writer, lost, &[0; 4096]);
-        let hit = frames
-            .iter()
-            .copied()
-            .find(|lsn| lsn.plus(352) > lost)
-            .unwrap();
+        let hit = frames.iter().copied().find(|lsn| lsn.plus(352) > lost).unwrap();
         assert_eq!(damaged(&writer).0, hit);
     }
 }
@@ -394,11 +314,7 @@ fn a_header_floor_and_a_floor_from_elsewhere_count() {
     writer.sync();
     writer.prepare();
     overwrite(&mut writer, bad.plus(33), b"X");
-    assert_eq!(
-        damaged(&writer).0,
-        bad,
-        "the second segment's header says it was durable"
-    );
+    assert_eq!(damaged(&writer).0, bad, "the second segment's header says it was durable");
 
     let mut writer = Writer::new();
     writer.append(b"one");
@@ -408,10 +324,7 @@ fn a_header_floor_and_a_floor_from_elsewhere_count() {
     assert!(recovered_above(dir.path(), end).is_ok());
     match recovered_above(dir.path(), end.plus(32)) {
         Err(RecoveryError::Damaged { damage, .. }) => {
-            assert_eq!(
-                (damage.lsn, damage.reason),
-                (end, Reason::Frame(FrameFault::Free))
-            );
+            assert_eq!((damage.lsn, damage.reason), (end, Reason::Frame(FrameFault::Free)));
         }
         other => panic!("{other:?}"),
     }
@@ -454,16 +367,7 @@ fn a_frame_across_the_cut_is_refused() {
         dead: Vec::new(),
     });
     let (lsn, reason) = damaged(&writer);
-    assert_eq!(
-        (lsn, reason),
-        (
-            Lsn::new(4096),
-            Reason::CrossesCut {
-                end: cut.plus(32),
-                cut
-            }
-        )
-    );
+    assert_eq!((lsn, reason), (Lsn::new(4096), Reason::CrossesCut { end: cut.plus(32), cut }));
 }
 
 // R4, R6
@@ -475,10 +379,7 @@ fn zeros_behind_the_end_are_no_torn_tail() {
     let end = writer.tail;
     let (Recovered { report, next }, _) = accepted(&writer);
     assert!(report.torn.is_none() && !report.clean);
-    assert_eq!(
-        (report.end, next.prev_end, next.base),
-        (end, end, Lsn::new(SIZE.get()))
-    );
+    assert_eq!((report.end, next.prev_end, next.base), (end, end, Lsn::new(SIZE.get())));
     assert!(!next.clean_end_before);
 
     // One byte anywhere behind it is reported.
@@ -499,10 +400,7 @@ fn a_log_that_fills_its_last_segment_ends_at_the_boundary() {
     assert_eq!(writer.tail, Lsn::new(SIZE.get()));
     let (Recovered { report, next }, seen) = accepted(&writer);
     assert_eq!(seen.len(), 3);
-    assert_eq!(
-        (report.end, next.base, next.prev_end),
-        (writer.tail, writer.tail, writer.tail)
-    );
+    assert_eq!((report.end, next.base, next.prev_end), (writer.tail, writer.tail, writer.tail));
     assert!(next.dead.is_empty());
 
     // With the next segment made ahead and unused it is the same, and that one is replaced.
@@ -547,11 +445,7 @@ fn a_seal_or_idle_frame_makes_the_last_group_part_of_what_must_be_whole() {
         let last = writer.append(b"one");
         writer.sync();
         overwrite(&mut writer, last.plus(33), b"X");
-        assert_eq!(
-            accepted(&writer).0.report.end,
-            Lsn::ZERO,
-            "no later claim: undetectable"
-        );
+        assert_eq!(accepted(&writer).0.report.end, Lsn::ZERO, "no later claim: undetectable");
         writer.internal(carrier, 32);
         assert_eq!(damaged(&writer).0, last);
     }
@@ -567,10 +461,7 @@ fn boots_without_a_record_leave_no_segment_behind() {
         writer.prepare();
         let (Recovered { report, next }, seen) = accepted(&writer);
         assert_eq!((seen.len(), next.epoch, report.epoch), (1, boot, boot - 1));
-        assert_eq!(
-            (next.base, next.prev_end),
-            (Lsn::new(SIZE.get()), report.end)
-        );
+        assert_eq!((next.base, next.prev_end), (Lsn::new(SIZE.get()), report.end));
         writer.boot(&next);
         assert_eq!(writer.segments.len(), 2);
     }
@@ -600,16 +491,9 @@ fn leftovers_are_removed_last_one_first_and_a_crash_in_between_recovers_the_same
     let dir = directory();
     writer.save(dir.path());
     let (Recovered { next, .. }, _) = recovered(dir.path()).unwrap();
-    let names: Vec<_> = next
-        .dead
-        .iter()
-        .map(|path| path.file_name().unwrap())
-        .collect();
+    let names: Vec<_> = next.dead.iter().map(|path| path.file_name().unwrap()).collect();
     let expected = [3, 2].map(|n| OsString::from(segment_name(Lsn::new(n * SIZE.get()))));
-    assert_eq!(
-        names, expected,
-        "not the one at the new base, which is replaced"
-    );
+    assert_eq!(names, expected, "not the one at the new base, which is replaced");
     for gone in 0..=next.dead.len() {
         writer.save(dir.path());
         for path in &next.dead[..gone] {
@@ -632,13 +516,7 @@ fn unknown_internal_frames_are_skipped_only_if_they_say_so() {
     let (Recovered { report, .. }, seen) = accepted(&writer);
     assert_eq!((seen.len(), report.records), (2, 2));
 
-    let at = writer.append_as(
-        RecordType {
-            kind: Kind::new(9),
-            ..NOTE
-        },
-        b"what",
-    );
+    let at = writer.append_as(RecordType { kind: Kind::new(9), ..NOTE }, b"what");
     let damage = unreadable(refused(&writer));
     assert_eq!((damage.lsn, damage.offset), (at, at.get()));
     assert_eq!(damage.reason, Reason::NewerFrame { kind: 9, flags: 0 });
@@ -659,26 +537,17 @@ fn a_record_that_the_caller_refuses_is_named() {
     writer.save(dir.path());
     let lock = LockedDirectory::acquire(dir.path()).unwrap();
     let apply = |record: Record<'_>| {
-        if record.payload == b"two" {
-            Err(DoesNotFit)
-        } else {
-            Ok(())
-        }
+        if record.payload == b"two" { Err(DoesNotFit) } else { Ok(()) }
     };
     let error = recover(&lock, SIZE, Lsn::ZERO, apply).unwrap_err();
     match &error {
-        RecoveryError::Apply {
-            path, offset, lsn, ..
-        } => {
+        RecoveryError::Apply { path, offset, lsn, .. } => {
             assert_eq!((*offset, *lsn), (bad.get(), bad));
             assert!(path.ends_with(segment_name(Lsn::ZERO)));
         }
         other => panic!("{other}"),
     }
-    assert!(
-        error.to_string().ends_with("record refused: does not fit"),
-        "{error}"
-    );
+    assert!(error.to_string().ends_with("record refused: does not fit"), "{error}");
 }
 
 #[test]

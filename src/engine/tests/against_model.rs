@@ -17,20 +17,9 @@ enum Step {
     CreateUser(u8),
     RenameUser(Index, u8),
     DeleteUser(Index),
-    Hold {
-        user: Index,
-        event: Index,
-        tickets: BTreeSet<u32>,
-        key: Option<u8>,
-    },
-    Confirm {
-        booking: Index,
-        user: Index,
-    },
-    Cancel {
-        booking: Index,
-        user: Index,
-    },
+    Hold { user: Index, event: Index, tickets: BTreeSet<u32>, key: Option<u8> },
+    Confirm { booking: Index, user: Index },
+    Cancel { booking: Index, user: Index },
     Show(Index),
     Advance(u32),
     Sweep,
@@ -67,10 +56,7 @@ struct ModelBooking {
 
 impl ModelBooking {
     fn is_live(&self) -> bool {
-        matches!(
-            self.status,
-            BookingStatus::Pending | BookingStatus::Confirmed
-        )
+        matches!(self.status, BookingStatus::Pending | BookingStatus::Confirmed)
     }
 }
 
@@ -118,11 +104,7 @@ impl Model {
             key.and_then(|key| self.keys.get(&key))
         {
             let same = (*first_user, *first_event, first_tickets) == (user, event, tickets);
-            return if same {
-                Outcome::Replayed(*booking)
-            } else {
-                Outcome::KeyReused
-            };
+            return if same { Outcome::Replayed(*booking) } else { Outcome::KeyReused };
         }
         let live = |(_, booking): &(usize, &ModelBooking)| {
             booking.event == event && booking.is_live() && !booking.tickets.is_disjoint(tickets)
@@ -152,8 +134,7 @@ impl Model {
             return outcome;
         };
         if let Some(key) = key {
-            self.keys
-                .insert(key, (user, event, tickets.clone(), number));
+            self.keys.insert(key, (user, event, tickets.clone(), number));
         }
         outcome
     }
@@ -191,11 +172,7 @@ struct Pair {
 
 fn email(number: u8) -> Email {
     // The same address in two spellings.
-    let name = if number.is_multiple_of(2) {
-        "Mail"
-    } else {
-        "mAIL"
-    };
+    let name = if number.is_multiple_of(2) { "Mail" } else { "mAIL" };
     Email::parse(&format!("{name}{}@example.com", number / 2)).unwrap()
 }
 
@@ -224,21 +201,14 @@ impl Pair {
             Step::CreateUser(address) => self.create_user(*address),
             Step::RenameUser(user, address) => self.rename_user(user, *address),
             Step::DeleteUser(user) => self.delete_user(user),
-            Step::Hold {
-                user,
-                event,
-                tickets,
-                key,
-            } => self.hold(user, event, tickets, *key, now),
+            Step::Hold { user, event, tickets, key } => self.hold(user, event, tickets, *key, now),
             Step::Confirm { booking, user } => {
                 self.end(booking, user, BookingStatus::Confirmed);
             }
             Step::Cancel { booking, user } => self.end(booking, user, BookingStatus::Cancelled),
             Step::Show(booking) => self.show(booking),
             Step::Advance(millis) => {
-                self.fixture()
-                    .clock
-                    .advance(Duration::from_millis((*millis).into()));
+                self.fixture().clock.advance(Duration::from_millis((*millis).into()));
             }
             Step::Sweep => {
                 let fixture = self.fixture.as_ref().expect("taken for a restart only");
@@ -252,11 +222,7 @@ impl Pair {
         let fixture = self.fixture.take().expect("taken for a restart only");
         let hash = fixture.engine.state_hash();
         let fixture = fixture.reopen();
-        assert_eq!(
-            fixture.engine.state_hash(),
-            hash,
-            "replayed state = live state"
-        );
+        assert_eq!(fixture.engine.state_hash(), hash, "replayed state = live state");
         self.fixture = Some(fixture);
         self.schedule = Schedule::default();
     }
@@ -267,18 +233,8 @@ impl Pair {
 
     fn create_user(&mut self, address: u8) {
         let name = PersonName::parse("Somebody").unwrap();
-        let created = self
-            .fixture()
-            .engine
-            .create_user(email(address), name, None)
-            .result;
-        if self
-            .model
-            .users
-            .iter()
-            .flatten()
-            .any(|taken| taken / 2 == address / 2)
-        {
+        let created = self.fixture().engine.create_user(email(address), name, None).result;
+        if self.model.users.iter().flatten().any(|taken| taken / 2 == address / 2) {
             assert_eq!(created.unwrap_err(), Refusal::EmailTaken);
         } else {
             self.users.push(created.unwrap().id.public());
@@ -291,20 +247,10 @@ impl Pair {
             return;
         };
         let name = PersonName::parse("Somebody Else").unwrap();
-        let updated = self
-            .fixture()
-            .engine
-            .update_user(self.users[user], email(address), name)
-            .result;
-        let others = self
-            .model
-            .users
-            .iter()
-            .enumerate()
-            .filter(|(other, _)| *other != user);
-        let taken = others
-            .filter_map(|(_, taken)| *taken)
-            .any(|taken| taken / 2 == address / 2);
+        let updated =
+            self.fixture().engine.update_user(self.users[user], email(address), name).result;
+        let others = self.model.users.iter().enumerate().filter(|(other, _)| *other != user);
+        let taken = others.filter_map(|(_, taken)| *taken).any(|taken| taken / 2 == address / 2);
         match (self.model.users[user], taken) {
             (None, _) => assert_eq!(updated.unwrap_err(), Refusal::UserNotFound),
             (Some(_), true) => assert_eq!(updated.unwrap_err(), Refusal::EmailTaken),
@@ -320,11 +266,7 @@ impl Pair {
             return;
         };
         let deleted = self.fixture().engine.delete_user(self.users[user]).result;
-        let busy = self
-            .model
-            .bookings
-            .iter()
-            .any(|found| found.user == user && found.is_live());
+        let busy = self.model.bookings.iter().any(|found| found.user == user && found.is_live());
         match (self.model.users[user], busy) {
             (None, _) => assert_eq!(deleted, Err(Refusal::UserNotFound)),
             (Some(_), true) => assert_eq!(deleted, Err(Refusal::UserHasBookings)),
@@ -353,15 +295,9 @@ impl Pair {
         let key_text = key.map(|key| format!("key-{key}"));
         let slots = tickets.iter().fold(0_u128, |bits, slot| bits | 1 << slot);
         let fingerprint = slots | (event as u128) << 32 | (user as u128) << 64;
-        let stamp = key_text
-            .as_deref()
-            .map(|key| RequestStamp { key, fingerprint });
-        let request = HoldRequest {
-            user: self.users[user],
-            event: *event_id,
-            tickets: &wanted,
-            stamp,
-        };
+        let stamp = key_text.as_deref().map(|key| RequestStamp { key, fingerprint });
+        let request =
+            HoldRequest { user: self.users[user], event: *event_id, tickets: &wanted, stamp };
         let result = self.fixture().engine.hold(&request).result;
         let found = match result {
             Ok(made) => {
@@ -378,12 +314,9 @@ impl Pair {
                     other => panic!("an answer that cannot be: {other:?}"),
                 }
             }
-            Err(Refusal::SeatsUnavailable(conflicts)) => Outcome::Taken(
-                conflicts
-                    .iter()
-                    .map(|conflict| conflict.slot.get())
-                    .collect(),
-            ),
+            Err(Refusal::SeatsUnavailable(conflicts)) => {
+                Outcome::Taken(conflicts.iter().map(|conflict| conflict.slot.get()).collect())
+            }
             Err(Refusal::UserNotFound) => Outcome::NoUser,
             Err(Refusal::KeyReused) => Outcome::KeyReused,
             Err(other) => panic!("an answer that cannot be: {other:?}"),
@@ -398,11 +331,7 @@ impl Pair {
         // Mostly the owner, sometimes anybody.
         let owner = self.model.bookings[booking].user;
         let anybody = user.index(self.users.len() * 4);
-        let user = if anybody < self.users.len() {
-            anybody
-        } else {
-            owner
-        };
+        let user = if anybody < self.users.len() { anybody } else { owner };
         let expected = self.model.end(booking, user, to);
         let engine = &self.fixture().engine;
         let (id, user) = (self.bookings[booking], self.users[user]);
@@ -412,24 +341,14 @@ impl Pair {
                 engine.cancel(id, user, None)
             }
         };
-        assert_eq!(
-            ended
-                .result
-                .map(|ended| assert_eq!(ended.booking.status, to)),
-            expected
-        );
+        assert_eq!(ended.result.map(|ended| assert_eq!(ended.booking.status, to)), expected);
     }
 
     fn show(&mut self, booking: &Index) {
         let Some(booking) = Self::pick(booking, self.bookings.len()) else {
             return;
         };
-        let shown = self
-            .fixture()
-            .engine
-            .booking(self.bookings[booking])
-            .result
-            .unwrap();
+        let shown = self.fixture().engine.booking(self.bookings[booking]).result.unwrap();
         assert_eq!(shown.status, self.model.bookings[booking].status);
         assert_eq!(shown.expires_at, self.model.bookings[booking].deadline);
     }
@@ -456,11 +375,7 @@ impl Pair {
                     Some(BookingStatus::Pending) => TicketStatus::Reserved,
                     Some(_) => TicketStatus::Sold,
                 };
-                assert_eq!(
-                    ticket.status, expected,
-                    "ticket {:?} of event {number}",
-                    ticket.slot
-                );
+                assert_eq!(ticket.status, expected, "ticket {:?} of event {number}", ticket.slot);
                 match ticket.status {
                     TicketStatus::Reserved => counts.1 += 1,
                     TicketStatus::Sold => counts.2 += 1,
@@ -486,10 +401,7 @@ impl Pair {
             let found: Vec<_> = page.iter().map(|booking| booking.id.public()).collect();
             let ours = |index: &usize| self.model.bookings[*index].user == number;
             let expected: Vec<_> = (0..self.bookings.len()).rev().filter(ours).collect();
-            let expected: Vec<_> = expected
-                .into_iter()
-                .map(|index| self.bookings[index])
-                .collect();
+            let expected: Vec<_> = expected.into_iter().map(|index| self.bookings[index]).collect();
             assert_eq!(found, expected, "newest first");
         }
     }

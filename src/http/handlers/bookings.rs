@@ -37,17 +37,12 @@ pub(in crate::http) fn hold<'e>(
         };
         success.replayed(made.replayed)
     });
-    Ok(Outcome {
-        admission: Some(admission),
-        ..outcome
-    })
+    Ok(Outcome { admission: Some(admission), ..outcome })
 }
 
 /// `GET /api/bookings/{id}`
 pub(in crate::http) fn read(engine: &Engine, id: PublicId) -> Outcome<'_> {
-    Outcome::of(engine.booking(id), |booking| {
-        Success::ok(shape::one_booking(&booking))
-    })
+    Outcome::of(engine.booking(id), |booking| Success::ok(shape::one_booking(&booking)))
 }
 
 /// `POST /api/bookings/{id}/confirm`
@@ -83,18 +78,7 @@ pub(in crate::http) fn list(
     after: Option<PublicId>,
     status: Option<BookingStatus>,
 ) -> Answer<'_, Source> {
-    let Answer {
-        result,
-        position,
-        open,
-    } = engine.user_bookings(user, after, status);
-    let result = result.map(|cursor| Source::Bookings {
-        cursor,
-        page: Vec::new(),
-    });
-    Answer {
-        result,
-        position,
-        open,
-    }
+    let Answer { result, position, open } = engine.user_bookings(user, after, status);
+    let result = result.map(|cursor| Source::Bookings { cursor, page: Vec::new() });
+    Answer { result, position, open }
 }

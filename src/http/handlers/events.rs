@@ -36,20 +36,9 @@ pub(in crate::http) fn read(engine: &Engine, id: PublicId) -> Outcome<'_> {
 
 /// `GET /api/events`
 pub(in crate::http) fn list(engine: &Engine, after: Option<PublicId>) -> Answer<'_, Source> {
-    let Answer {
-        result,
-        position,
-        open,
-    } = engine.events(after);
-    let result = result.map(|cursor| Source::Events {
-        cursor,
-        page: Vec::new(),
-    });
-    Answer {
-        result,
-        position,
-        open,
-    }
+    let Answer { result, position, open } = engine.events(after);
+    let result = result.map(|cursor| Source::Events { cursor, page: Vec::new() });
+    Answer { result, position, open }
 }
 
 /// `GET /api/events/{id}/tickets` and `GET /api/events/{id}/tickets/available`
@@ -59,19 +48,8 @@ pub(in crate::http) fn tickets(
     after: Option<PublicId>,
     status: Option<TicketStatus>,
 ) -> Answer<'_, Source> {
-    let Answer {
-        result,
-        position,
-        open,
-    } = engine.tickets(event, after, status);
-    let result = result.map(|(of, cursor)| Source::Tickets {
-        of: Box::new(of),
-        cursor,
-        page: Vec::new(),
-    });
-    Answer {
-        result,
-        position,
-        open,
-    }
+    let Answer { result, position, open } = engine.tickets(event, after, status);
+    let result =
+        result.map(|(of, cursor)| Source::Tickets { of: Box::new(of), cursor, page: Vec::new() });
+    Answer { result, position, open }
 }

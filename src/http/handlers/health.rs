@@ -50,16 +50,12 @@ pub(in crate::http) fn health(shared: &Shared) -> Success {
 fn describe(health: &Health, now: Timestamp) -> Success {
     let (status, word, reason) = match health {
         Health::Healthy => (StatusCode::OK, "healthy", None),
-        Health::Starting => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "starting",
-            Some("the log is being replayed"),
-        ),
-        Health::Unhealthy(reason) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "unhealthy",
-            Some(reason.as_str()),
-        ),
+        Health::Starting => {
+            (StatusCode::SERVICE_UNAVAILABLE, "starting", Some("the log is being replayed"))
+        }
+        Health::Unhealthy(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "unhealthy", Some(reason.as_str()))
+        }
     };
     let mut json = Json::with_capacity(384);
     json.raw("{\"status\":").string(word);
@@ -101,11 +97,7 @@ fn report(health: &Health, draining: bool) -> Success {
         // Writing to a string does not fail.
         let _ = writeln!(lines, "{name}: {state}");
     }
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Success::new(status, Content::Text(lines))
 }
 
@@ -125,10 +117,7 @@ mod tests {
     #[test]
     fn readiness_has_a_line_per_check() {
         let (status, lines) = text(report(&Health::Healthy, false));
-        assert_eq!(
-            (status, lines.as_str()),
-            (200, "replay: ok\nlog: ok\naccepting: ok\n")
-        );
+        assert_eq!((status, lines.as_str()), (200, "replay: ok\nlog: ok\naccepting: ok\n"));
         assert_eq!(text(report(&Health::Healthy, true)).0, 503);
         assert_eq!(text(report(&Health::Starting, false)).0, 503);
         let (status, lines) = text(report(&Health::Unhealthy("EIO".into()), false));
@@ -150,9 +139,6 @@ mod tests {
         assert_eq!(json["features"][0], "concurrent_booking");
         assert!(json.get("reason").is_none());
         let (status, json) = describe(Health::Unhealthy("EIO at 7".into()));
-        assert_eq!(
-            (status, &json["reason"]),
-            (503, &serde_json::json!("EIO at 7"))
-        );
+        assert_eq!((status, &json["reason"]), (503, &serde_json::json!("EIO at 7")));
     }
 }

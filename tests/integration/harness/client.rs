@@ -28,12 +28,7 @@ pub(crate) struct Call {
 
 impl Call {
     pub(crate) fn new(method: &'static str, path: &str) -> Self {
-        Self {
-            method,
-            path: path.to_owned(),
-            headers: Vec::new(),
-            body: None,
-        }
+        Self { method, path: path.to_owned(), headers: Vec::new(), body: None }
     }
 
     pub(crate) fn get(path: &str) -> Self {
@@ -102,10 +97,7 @@ impl Client {
             .max_idle_connections_per_host(64)
             .max_idle_age(Duration::from_secs(1))
             .build();
-        Self {
-            agent: config.into(),
-            address: format!("127.0.0.1:{port}"),
-        }
+        Self { agent: config.into(), address: format!("127.0.0.1:{port}") }
     }
 
     /// `host:port` of the server.
@@ -143,11 +135,7 @@ impl Client {
         let response = self.agent.get(format!("http://{}{path}", self.address));
         let response = response.call().expect("an answer");
         assert_eq!(response.status().as_u16(), 200, "GET {path}");
-        response
-            .into_body()
-            .into_with_config()
-            .limit(u64::MAX)
-            .reader()
+        response.into_body().into_with_config().limit(u64::MAX).reader()
     }
 
     #[track_caller]
@@ -196,25 +184,15 @@ impl Client {
         let call = Call::new("POST", "/api/events").json(&event_body(seats, cents));
         let id = self.send(&call).expect(201).str("event_id").to_owned();
         let tickets = self.tickets(&id);
-        assert_eq!(
-            tickets.len(),
-            seats,
-            "the event lists another number of tickets"
-        );
+        assert_eq!(tickets.len(), seats, "the event lists another number of tickets");
         let tickets = tickets.iter().map(|ticket| text(ticket, "id")).collect();
-        Show {
-            id,
-            tickets,
-            price: cents,
-        }
+        Show { id, tickets, price: cents }
     }
 
     /// All tickets of an event, in the order they are listed.
     #[track_caller]
     pub(crate) fn tickets(&self, event: &str) -> Vec<Value> {
-        let reply = self
-            .get(&format!("/api/events/{event}/tickets"))
-            .expect(200);
+        let reply = self.get(&format!("/api/events/{event}/tickets")).expect(200);
         reply.array().clone()
     }
 
@@ -223,10 +201,7 @@ impl Client {
     pub(crate) fn ticket_status(&self, event: &str, ticket: &str) -> String {
         let tickets = self.tickets(event);
         let found = tickets.iter().find(|t| t["id"] == ticket);
-        text(
-            found.unwrap_or_else(|| panic!("ticket {ticket} is not listed")),
-            "status",
-        )
+        text(found.unwrap_or_else(|| panic!("ticket {ticket} is not listed")), "status")
     }
 
     #[track_caller]
@@ -259,18 +234,12 @@ impl Client {
 
     #[track_caller]
     pub(crate) fn confirm(&self, booking: &str, user: &str) -> Reply {
-        self.post(
-            &format!("/api/bookings/{booking}/confirm"),
-            &json!({"user_id": user}),
-        )
+        self.post(&format!("/api/bookings/{booking}/confirm"), &json!({"user_id": user}))
     }
 
     #[track_caller]
     pub(crate) fn cancel(&self, booking: &str, user: &str) -> Reply {
-        self.post(
-            &format!("/api/bookings/{booking}/cancel"),
-            &json!({"user_id": user}),
-        )
+        self.post(&format!("/api/bookings/{booking}/cancel"), &json!({"user_id": user}))
     }
 
     #[track_caller]
@@ -286,15 +255,11 @@ impl Client {
             let count = stats[name].as_u64();
             count.unwrap_or_else(|| panic!("no {name} in {stats}"))
         };
-        wait_until(
-            SETTLING_LIMIT,
-            "the totals of the statistics add up",
-            || {
-                stats = self.stats();
-                let done = count("successful_bookings", &stats) + count("failed_bookings", &stats);
-                count("queue_length", &stats) == 0 && count("total_requests", &stats) == done
-            },
-        );
+        wait_until(SETTLING_LIMIT, "the totals of the statistics add up", || {
+            stats = self.stats();
+            let done = count("successful_bookings", &stats) + count("failed_bookings", &stats);
+            count("queue_length", &stats) == 0 && count("total_requests", &stats) == done
+        });
         stats
     }
 }
@@ -311,9 +276,7 @@ pub(crate) fn event_body(seats: usize, cents: i64) -> String {
 #[track_caller]
 fn text(value: &Value, member: &str) -> String {
     let found = value[member].as_str();
-    found
-        .unwrap_or_else(|| panic!("no text `{member}` in {value}"))
-        .to_owned()
+    found.unwrap_or_else(|| panic!("no text `{member}` in {value}")).to_owned()
 }
 
 /// An e-mail address that no other test uses.
@@ -325,7 +288,5 @@ pub(crate) fn fresh_email() -> String {
 
 /// A UUID that names nothing.
 pub(crate) fn fresh_uuid() -> String {
-    uuid::Builder::from_random_bytes(rand::random())
-        .into_uuid()
-        .to_string()
+    uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string()
 }

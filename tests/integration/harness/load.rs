@@ -51,11 +51,7 @@ impl Load {
         seed: u64,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let crowd = Crowd {
-            threads,
-            seats_max,
-            seed,
-        };
+        let crowd = Crowd { threads, seats_max, seed };
         let threads = (0..threads)
             .map(|number| {
                 let mut member = Member::new(client, world, crowd, number);

@@ -27,10 +27,7 @@ pub(crate) struct RawReply {
 
 impl RawReply {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let found = self
-            .headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name));
+        let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str())
     }
 
@@ -61,14 +58,9 @@ impl Raw {
     pub(crate) fn try_connect(address: &str) -> Option<Self> {
         let stream = TcpStream::connect(address).ok()?;
         stream.set_nodelay(true).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_millis(200)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         stream.set_write_timeout(Some(ANSWER_TIMEOUT)).unwrap();
-        Some(Self {
-            stream,
-            unread: Vec::new(),
-        })
+        Some(Self { stream, unread: Vec::new() })
     }
 
     /// Waits until an answer has begun to come.
@@ -109,11 +101,7 @@ impl Raw {
         };
         let head: Vec<u8> = self.unread.drain(..head_end).collect();
         let (status, headers) = parse_head(&String::from_utf8_lossy(&head));
-        let mut reply = RawReply {
-            status,
-            headers,
-            body: Vec::new(),
-        };
+        let mut reply = RawReply { status, headers, body: Vec::new() };
         reply.body = self.body_of(&reply);
         Some(reply)
     }
@@ -121,8 +109,7 @@ impl Raw {
     /// The next answer, which must come.
     #[track_caller]
     pub(crate) fn reply(&mut self) -> RawReply {
-        self.read()
-            .unwrap_or_else(|| panic!("the connection was closed without an answer"))
+        self.read().unwrap_or_else(|| panic!("the connection was closed without an answer"))
     }
 
     /// Whether the server closes the connection within `limit`, whatever it says before.

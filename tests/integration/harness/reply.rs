@@ -111,10 +111,7 @@ impl Reply {
     #[track_caller]
     pub(crate) fn str(&self, member: &str) -> &str {
         self.json[member].as_str().unwrap_or_else(|| {
-            panic!(
-                "{}: no text `{member}` in the answer: {}",
-                self.asked, self.text
-            )
+            panic!("{}: no text `{member}` in the answer: {}", self.asked, self.text)
         })
     }
 
@@ -132,9 +129,7 @@ impl Reply {
         let value = self
             .header("x-log-position")
             .unwrap_or_else(|| panic!("{}: no X-Log-Position", self.asked));
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{}: X-Log-Position is {value:?}", self.asked))
+        value.parse().unwrap_or_else(|_| panic!("{}: X-Log-Position is {value:?}", self.asked))
     }
 
     /// Where the `Link` header leads on to: path and query.
@@ -149,18 +144,14 @@ impl Reply {
         let (_, rest) = link.split_once('<')?;
         let (target, _) = rest.split_once('>')?;
         let path = target.find("/api/").map(|start| &target[start..]);
-        Some(
-            path.unwrap_or_else(|| panic!("a strange Link: {link}"))
-                .into(),
-        )
+        Some(path.unwrap_or_else(|| panic!("a strange Link: {link}")).into())
     }
 }
 
 /// An amount with two decimals as whole cents.
 #[track_caller]
 pub(crate) fn minor_units(amount: &Value) -> i64 {
-    let number = amount
-        .as_f64()
-        .unwrap_or_else(|| panic!("money must be a JSON number, not {amount}"));
+    let number =
+        amount.as_f64().unwrap_or_else(|| panic!("money must be a JSON number, not {amount}"));
     (number * 100.0).round() as i64
 }

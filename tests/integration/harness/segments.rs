@@ -48,9 +48,8 @@ pub(crate) fn segment_bytes(data_dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 fn is_segment(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
-    let digits = name
-        .and_then(|name| name.strip_prefix("wal-"))
-        .and_then(|name| name.strip_suffix(".seg"));
+    let digits =
+        name.and_then(|name| name.strip_prefix("wal-")).and_then(|name| name.strip_suffix(".seg"));
     digits.is_some_and(|d| d.len() == 16 && d.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
@@ -71,8 +70,7 @@ pub(crate) fn flip_byte(path: &Path, offset: u64) {
     let file = OpenOptions::new().read(true).write(true).open(path);
     let file = file.expect("a segment can be opened");
     let mut byte = [0];
-    file.read_exact_at(&mut byte, offset)
-        .expect("inside the file");
+    file.read_exact_at(&mut byte, offset).expect("inside the file");
     file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
     file.sync_all().unwrap();
 }

@@ -134,9 +134,7 @@ impl Server {
                 "the server ended at its start ({status:?}):\n{}",
                 tail(&self.stderr())
             );
-            port = fs::read_to_string(&port_file)
-                .ok()
-                .and_then(|text| text.trim().parse().ok());
+            port = fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse().ok());
             port.is_some()
         });
         self.process = Some(child);
@@ -193,10 +191,7 @@ impl Server {
         let path = self.stderr_path(run);
         let child = self.spawn(&self.root.path().join(format!("port-{run}")), &path);
         let status = wait_for_exit(child, || tail(&read_lossy(&path)));
-        RefusedStart {
-            status,
-            stderr: read_lossy(&path),
-        }
+        RefusedStart { status, stderr: read_lossy(&path) }
     }
 
     fn stderr_path(&self, run: u32) -> PathBuf {

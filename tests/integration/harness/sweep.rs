@@ -19,10 +19,7 @@ pub(crate) struct World {
 impl World {
     /// So many users and one show.
     pub(crate) fn create(client: &Client, users: usize, seats: usize) -> Self {
-        Self {
-            users: client.create_users(users),
-            shows: vec![client.create_show(seats)],
-        }
+        Self { users: client.create_users(users), shows: vec![client.create_show(seats)] }
     }
 
     /// The show of a world that has one.
@@ -42,9 +39,7 @@ impl World {
 pub(crate) fn wait_until_nothing_is_pending(client: &Client, world: &World) {
     wait_until(Duration::from_secs(20), "no booking is pending", || {
         let bookings = world.bookings(client);
-        bookings
-            .iter()
-            .all(|booking| booking["status"] != "pending")
+        bookings.iter().all(|booking| booking["status"] != "pending")
     });
 }
 
@@ -72,14 +67,8 @@ fn check_booking(
     world: &World,
     owners: &mut HashMap<String, (String, &'static str)>,
 ) {
-    assert_eq!(
-        booking["user_id"], user,
-        "listed under another user: {booking}"
-    );
-    let show = world
-        .shows
-        .iter()
-        .find(|s| booking["event_id"] == s.id.as_str());
+    assert_eq!(booking["user_id"], user, "listed under another user: {booking}");
+    let show = world.shows.iter().find(|s| booking["event_id"] == s.id.as_str());
     let show = show.unwrap_or_else(|| panic!("a booking of no known event: {booking}"));
     let tickets = booking["ticket_ids"].as_array().expect("ticket_ids");
     let due = show.price * i64::try_from(tickets.len()).unwrap();
@@ -118,10 +107,7 @@ fn check_show(client: &Client, show: &Show, owners: &HashMap<String, (String, &'
         let (id, status) = (&ticket["id"], &ticket["status"]);
         let owner = id.as_str().and_then(|id| owners.get(id));
         let due = owner.map_or("available", |(_, status)| status);
-        assert_eq!(
-            status, due,
-            "ticket {id} of {owner:?} is listed as {status}"
-        );
+        assert_eq!(status, due, "ticket {id} of {owner:?} is listed as {status}");
         *counts.entry(due.to_owned()).or_default() += 1;
     }
     let event = client.event(&show.id).expect(200).json;

@@ -24,10 +24,7 @@ pub(crate) fn unix_millis() -> i64 {
 pub(crate) fn wait_until(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(
-            start.elapsed() < limit,
-            "waited {limit:?} in vain until {what}"
-        );
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain until {what}");
         sleep(POLL_INTERVAL);
     }
 }

@@ -158,25 +158,17 @@ fn check_length<'a>(
     }
     let span = span_of(frame_bytes);
     let Some(frame) = bytes.get(..span) else {
-        return Err(FrameFault::CrossesEnd {
-            span,
-            left: bytes.len(),
-        });
+        return Err(FrameFault::CrossesEnd { span, left: bytes.len() });
     };
     let header = header_of(head);
     if header.length != length {
-        return Err(FrameFault::LengthsDiffer {
-            committed: length,
-            length: header.length,
-        });
+        return Err(FrameFault::LengthsDiffer { committed: length, length: header.length });
     }
     if header.lsn != lsn {
         return Err(FrameFault::WrongLsn { found: header.lsn });
     }
     if header.epoch != expected.epoch {
-        return Err(FrameFault::WrongEpoch {
-            found: header.epoch,
-        });
+        return Err(FrameFault::WrongEpoch { found: header.epoch });
     }
     let mut crc = expected.seed.hasher();
     crc.update(&frame[CRC_FROM..]);
@@ -184,10 +176,7 @@ fn check_length<'a>(
     if stored != computed {
         return Err(FrameFault::Checksum { stored, computed });
     }
-    Ok(FrameView {
-        header,
-        payload: &frame[FRAME_HEADER_BYTES..frame_bytes],
-    })
+    Ok(FrameView { header, payload: &frame[FRAME_HEADER_BYTES..frame_bytes] })
 }
 
 fn header_of(head: &[u8; FRAME_HEADER_BYTES]) -> FrameHeader {
@@ -217,10 +206,7 @@ mod tests {
     const LSN: Lsn = Lsn::new(8192);
 
     fn expected() -> Expected {
-        Expected {
-            seed: Seed::new(&[1; 16], 5, 2),
-            epoch: 5,
-        }
+        Expected { seed: Seed::new(&[1; 16], 5, 2), epoch: 5 }
     }
 
     fn frame() -> [u8; 64] {
@@ -251,10 +237,7 @@ mod tests {
         let view = check(&bytes, LSN, expected()).expect("nothing is wrong with it");
         assert_eq!(view.payload, b"payload!");
         assert_eq!(view.durable_claim(), Some(Lsn::new(8000)));
-        assert_eq!(
-            (view.header.end(), view.record().end),
-            (Lsn::new(8256), Lsn::new(8256))
-        );
+        assert_eq!((view.header.end(), view.record().end), (Lsn::new(8256), Lsn::new(8256)));
     }
 
     #[test]
@@ -262,33 +245,16 @@ mod tests {
         assert_eq!(fault_after(0, &[0; 4]), FrameFault::Free);
         assert_eq!(fault_after(3, &[0x80]), FrameFault::Reserved { length: 40 });
         assert_eq!(fault_after(0, &[31]), FrameFault::BadLength { length: 31 });
-        assert_eq!(
-            fault_after(2, &[2]),
-            FrameFault::BadLength { length: 131_112 }
-        );
+        assert_eq!(fault_after(2, &[2]), FrameFault::BadLength { length: 131_112 });
         let left = 64;
-        assert_eq!(
-            fault_after(0, &[65]),
-            FrameFault::CrossesEnd { span: 96, left }
-        );
-        let lengths = FrameFault::LengthsDiffer {
-            committed: 40,
-            length: 41,
-        };
+        assert_eq!(fault_after(0, &[65]), FrameFault::CrossesEnd { span: 96, left });
+        let lengths = FrameFault::LengthsDiffer { committed: 40, length: 41 };
         assert_eq!(fault_after(20, &[41]), lengths);
-        assert_eq!(
-            fault_after(9, &[0x21]),
-            FrameFault::WrongLsn {
-                found: Lsn::new(8448)
-            }
-        );
+        assert_eq!(fault_after(9, &[0x21]), FrameFault::WrongLsn { found: Lsn::new(8448) });
         assert_eq!(fault_after(24, &[4]), FrameFault::WrongEpoch { found: 4 });
         for at in [4, 16, 18, 19, 28, 32, 39, 40, 63] {
             let fault = fault_after(at, &[frame()[at] ^ 1]);
-            assert!(
-                matches!(fault, FrameFault::Checksum { .. }),
-                "byte {at}: {fault}"
-            );
+            assert!(matches!(fault, FrameFault::Checksum { .. }), "byte {at}: {fault}");
         }
         let bytes = frame();
         let fault = check(&bytes[..31], LSN, expected());

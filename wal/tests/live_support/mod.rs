@@ -14,11 +14,8 @@ use std::{
 
 use wal::{Kind, Log, Lsn, Options, RecordType, RecoveryReport, Urgency};
 
-pub const RECORD: RecordType = RecordType {
-    kind: Kind::new(Kind::FIRST_FREE),
-    version: 1,
-    ignorable: false,
-};
+pub const RECORD: RecordType =
+    RecordType { kind: Kind::new(Kind::FIRST_FREE), version: 1, ignorable: false };
 
 /// The smallest segments, so that a test meets many rollovers.
 pub fn small(directory: impl AsRef<Path>) -> Options {
@@ -81,10 +78,7 @@ pub fn replay(directory: impl AsRef<Path>) -> (Vec<(Lsn, Vec<u8>)>, RecoveryRepo
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(
-            started.elapsed() < Duration::from_secs(30),
-            "waited in vain until {what}"
-        );
+        assert!(started.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }

@@ -79,12 +79,7 @@ pub struct Disk {
 impl Disk {
     pub fn new(sector: usize) -> Self {
         let files = BTreeMap::new();
-        Self {
-            sector,
-            files,
-            names: Vec::new(),
-            named_before: BTreeMap::new(),
-        }
+        Self { sector, files, names: Vec::new(), named_before: BTreeMap::new() }
     }
 
     /// A complete, synced file gets its final name.
@@ -133,11 +128,7 @@ impl Disk {
     /// The kernel writes back some dirty sectors because it feels like it.
     pub fn write_back_some(&mut self, dice: &mut Dice) {
         let keep_one_in = 1 + dice.below(8);
-        for file in self
-            .files
-            .values_mut()
-            .filter(|file| file.dirty.contains(&true))
-        {
+        for file in self.files.values_mut().filter(|file| file.dirty.contains(&true)) {
             let file = Rc::make_mut(file);
             for sector in 0..file.dirty.len() {
                 if file.dirty[sector] && dice.one_in(keep_one_in) {
@@ -166,11 +157,7 @@ impl Disk {
             }
             self.files = files;
         }
-        for file in self
-            .files
-            .values_mut()
-            .filter(|file| file.dirty.contains(&true))
-        {
+        for file in self.files.values_mut().filter(|file| file.dirty.contains(&true)) {
             let file = Rc::make_mut(file);
             file.cache.clone_from(&file.medium);
             file.dirty.fill(false);
@@ -196,11 +183,7 @@ fn apply(files: &mut Files, change: &NameChange, sector: usize) {
     match change {
         NameChange::Put(base, bytes) => {
             let dirty = vec![false; bytes.len() / sector];
-            let file = SimFile {
-                cache: bytes.clone(),
-                medium: bytes.clone(),
-                dirty,
-            };
+            let file = SimFile { cache: bytes.clone(), medium: bytes.clone(), dirty };
             files.insert(*base, Rc::new(file));
         }
         NameChange::Remove(base) => drop(files.remove(base)),

@@ -2,16 +2,9 @@
 //!
 //! It does what the live side does to the bytes and nothing else, and it notes every range that it
 //! writes, so that a simulated disk can decide which of them survive.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "every test file uses another part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "every test file uses another part")]
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(
-    clippy::cast_possible_truncation,
-    reason = "test segments are far below 4 GiB"
-)]
+#![allow(clippy::cast_possible_truncation, reason = "test segments are far below 4 GiB")]
 
 pub mod disk;
 
@@ -34,11 +27,7 @@ pub const SIZE: SegmentSize = match SegmentSize::new(SegmentSize::MIN) {
     Some(size) => size,
     None => panic!("the minimum is a size"),
 };
-pub const NOTE: RecordType = RecordType {
-    kind: Kind::new(16),
-    version: 1,
-    ignorable: false,
-};
+pub const NOTE: RecordType = RecordType { kind: Kind::new(16), version: 1, ignorable: false };
 
 /// What a test compares: position and payload.
 pub type Seen = (Lsn, Vec<u8>);
@@ -46,11 +35,7 @@ pub type Seen = (Lsn, Vec<u8>);
 /// A directory in memory where there is one, for speed; nothing here depends on it.
 pub fn directory() -> TempDir {
     let shm = Path::new("/dev/shm");
-    if shm.is_dir() {
-        TempDir::new_in(shm).unwrap()
-    } else {
-        TempDir::new().unwrap()
-    }
+    if shm.is_dir() { TempDir::new_in(shm).unwrap() } else { TempDir::new().unwrap() }
 }
 
 #[derive(Clone)]
@@ -108,18 +93,14 @@ impl Writer {
     }
 
     pub fn next_salt(&mut self) -> u64 {
-        self.salt = self
-            .salt
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
+        self.salt = self.salt.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         self.salt
     }
 
     pub fn insert(&mut self, header: SegmentHeader) {
         let mut bytes = vec![0; SIZE.get() as usize];
         bytes[..SEGMENT_HEADER_BYTES as usize].copy_from_slice(&header.encode());
-        self.segments
-            .insert(header.base.get(), SegmentImage { header, bytes });
+        self.segments.insert(header.base.get(), SegmentImage { header, bytes });
     }
 
     /// Makes the segment behind the last one.
@@ -213,10 +194,7 @@ impl Writer {
         let expected = self.expected(lsn);
         let at = SIZE.offset_of(lsn) as usize;
         let image = &self.segment(lsn).bytes[at..];
-        let header = wal::frame::find(image, lsn, expected)
-            .unwrap()
-            .header
-            .voided();
+        let header = wal::frame::find(image, lsn, expected).unwrap().header.voided();
         let frame = self.bytes_mut(lsn, header.span());
         header.seal_body(expected.seed, &mut frame[4..]);
         self.commit(lsn);
@@ -270,10 +248,7 @@ impl Writer {
             }
         }
         for (base, segment) in &self.segments {
-            save_file(
-                &directory.join(segment_name(Lsn::new(*base))),
-                &segment.bytes,
-            );
+            save_file(&directory.join(segment_name(Lsn::new(*base))), &segment.bytes);
         }
     }
 
@@ -301,8 +276,7 @@ impl Writer {
             };
             let path = directory.join(segment_name(Lsn::new(base)));
             let file = fs::File::options().write(true).open(path).unwrap();
-            file.write_all_at(&segment.bytes[range.clone()], range.start as u64)
-                .unwrap();
+            file.write_all_at(&segment.bytes[range.clone()], range.start as u64).unwrap();
         }
     }
 
@@ -343,9 +317,7 @@ pub fn recovered_above(
 
 /// Every file of a directory with its bytes, to show that a refusal changed nothing.
 pub fn contents(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let entries = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     entries
         .filter(|path| path.is_file())
         .map(|path| (path.clone(), fs::read(path).unwrap()))
