@@ -22,8 +22,13 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 fn open(directory: &Path) -> Engine {
     let mut options = wal::Options::new(directory);
     options.durability = wal::Durability::Os;
-    let settings =
-        Settings { hold_ttl: Duration::from_secs(3_600), lane_count: 3, lane_capacity: 1_024 };
+    let settings = Settings {
+        hold_ttl: Duration::from_secs(3_600),
+        lane_count: 3,
+        lane_capacity: 1_024,
+        bookings_max: 1 << 26,
+        idempotency_keys_max: 1 << 20,
+    };
     Engine::open(options, &settings, Clock::system()).unwrap().0
 }
 

@@ -66,6 +66,10 @@ pub struct Config {
     pub queue_count: u32,
     /// How many requests each lane takes.
     pub queue_capacity: u32,
+    /// How many bookings may ever be made.
+    pub bookings_max: u64,
+    /// How many idempotency keys are kept at a time.
+    pub idempotency_keys_max: usize,
     /// Where the PostgreSQL mirror is to go, if there is to be one.
     pub postgres: Option<Postgres>,
     /// What kind of installation this is.
@@ -191,6 +195,8 @@ impl Config {
             hold_ttl: Duration::from_secs(flags.hold_ttl_seconds),
             queue_count: flags.queue_count,
             queue_capacity: flags.queue_capacity,
+            bookings_max: flags.bookings_max,
+            idempotency_keys_max: flags.idempotency_keys_max,
             postgres,
             environment: flags.environment,
             log_level: flags.log_level,
@@ -222,6 +228,8 @@ impl Config {
             ("HOLD_TTL_SECONDS", self.hold_ttl.as_secs().to_string()),
             ("QUEUE_COUNT", self.queue_count.to_string()),
             ("QUEUE_CAPACITY", self.queue_capacity.to_string()),
+            ("BOOKINGS_MAX", self.bookings_max.to_string()),
+            ("IDEMPOTENCY_KEYS_MAX", self.idempotency_keys_max.to_string()),
             ("ENVIRONMENT", self.environment.name().to_owned()),
             ("LOG_LEVEL", self.log_level.name().to_owned()),
             ("LOG_FORMAT", self.log_format.name().to_owned()),

@@ -179,6 +179,8 @@ fn open(config: &Config, clock: Clock) -> Result<Arc<Engine>, Failure> {
         hold_ttl: config.hold_ttl,
         lane_count: config.queue_count,
         lane_capacity: config.queue_capacity,
+        bookings_max: config.bookings_max,
+        idempotency_keys_max: config.idempotency_keys_max,
     };
     tracing::info!(data_dir = %config.data_dir.display(), "recovering");
     let (engine, report) = Engine::open(options, &settings, clock).map_err(Failure::Open)?;

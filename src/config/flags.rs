@@ -73,6 +73,12 @@ pub(super) struct Flags {
     /// Booking requests in one lane, 1 to 1048576; one more is refused
     #[arg(long, env, value_name = "COUNT", default_value = "1024", value_parser = whole::<1, { parse::QUEUE_CAPACITY_MAX }, u32>, help_heading = "Booking")]
     pub(super) queue_capacity: u32,
+    /// Bookings that may ever be made, 1 to 4294967296; each keeps about 100 bytes of memory
+    #[arg(long, env, value_name = "COUNT", default_value = "67108864", value_parser = whole::<1, { parse::BOOKINGS_MAX_MAX }, u64>, help_heading = "Booking")]
+    pub(super) bookings_max: u64,
+    /// Idempotency keys kept at a time, 1 to 1073741824; about 100 bytes of memory each
+    #[arg(long, env, value_name = "COUNT", default_value = "8388608", value_parser = whole::<1, { parse::IDEMPOTENCY_KEYS_MAX_MAX }, usize>, help_heading = "Booking")]
+    pub(super) idempotency_keys_max: usize,
 
     /// Host name or address of PostgreSQL
     #[arg(

@@ -18,6 +18,8 @@ pub(super) const DRAIN_TIMEOUT_SECONDS_MAX: u64 = 3_600;
 pub(super) const HOLD_TTL_SECONDS_MAX: u64 = 30 * 24 * 3_600;
 pub(super) const QUEUE_COUNT_MAX: u64 = 1_024;
 pub(super) const QUEUE_CAPACITY_MAX: u64 = 1 << 20;
+pub(super) const BOOKINGS_MAX_MAX: u64 = 1 << 32;
+pub(super) const IDEMPOTENCY_KEYS_MAX_MAX: u64 = 1 << 30;
 pub(super) const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 pub(super) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// One frame of the log must fit.

@@ -99,6 +99,8 @@ fn every_bad_value_is_one_line_with_name_value_source_and_what_is_allowed() {
         ("HOLD_TTL_SECONDS", "0", "from 1 to 2592000"),
         ("QUEUE_COUNT", "0", "from 1 to 1024"),
         ("QUEUE_CAPACITY", "18446744073709551616", "from 1 to 1048576"),
+        ("BOOKINGS_MAX", "0", "from 1 to 4294967296"),
+        ("IDEMPOTENCY_KEYS_MAX", "-1", "from 1 to 1073741824"),
         ("DB_PORT", "0", "from 1 to 65535"),
         ("DB_SSL_MODE", "maybe", "disable, prefer"),
         ("ENVIRONMENT", "moon", "production"),
@@ -175,7 +177,7 @@ fn secrets_are_masked_everywhere() {
 fn the_help_names_every_setting_and_no_value_of_the_environment() {
     let help = shown(read(&["--help"], &[("DB_PASSWORD", "hunter2")], &[]));
     let names = flags::variables();
-    assert_eq!(names.len(), 26);
+    assert_eq!(names.len(), 28);
     for (variable, flag) in names {
         assert!(help.contains(&format!("[env: {variable}]")), "{variable} is missing:\n{help}");
         assert!(help.contains(&flag), "{flag} is missing:\n{help}");

@@ -71,9 +71,11 @@ impl Email {
         &self.0
     }
 
-    /// What uniqueness is decided by.
+    /// What uniqueness is decided by: the address with its ASCII letters in lower case. Beyond
+    /// ASCII, what counts as the same letter changes with every version of Unicode, and a log must
+    /// mean the same for ever.
     pub fn key(&self) -> Box<str> {
-        self.0.to_lowercase().into()
+        self.0.to_ascii_lowercase().into()
     }
 }
 

@@ -18,10 +18,10 @@ use crate::domain::{
     BookingId, BookingStatus, Conflict, Fact, KeyBound, PublicId, Refusal, RequestStamp, RowNumber,
     SlotIndex, Subject, TICKETS_PER_BOOKING_MAX, Tag, TicketStatus, Timestamp,
 };
-use crate::sync::yield_now;
+use crate::sync::{Ordering, yield_now};
 
 /// How often an owner that was helped looks for the LSN that the helper leaves.
-const LSN_LOOKS: u32 = 128;
+const LSN_LOOKS: u32 = 8;
 
 impl Engine {
     /// Takes tickets for a user, all or none.
@@ -84,8 +84,14 @@ impl Engine {
             ttl_millis: self.hold_ttl_millis,
             stamp: stamp.map(OwnedStamp::new),
         };
-        let turn = Turn { ledger: &self.log, now };
-        let link = |number, row: &Row| user.link(event.id.number, number, row);
+        let turn = Turn { ledger: &self.log, now, urgency: Urgency::Take };
+        if self.store.bookings.load(Ordering::Relaxed) >= self.bookings_max {
+            return Err(Refusal::Overloaded);
+        }
+        let link = |number, row: &Row| {
+            self.store.bookings.fetch_add(1, Ordering::Relaxed);
+            user.link(event.id.number, number, row)
+        };
         match event.seats.hold(turn, &terms, link).map_err(no_room)? {
             HoldOutcome::Made { row: number, position } => {
                 let row = event.seats.row(number).expect("it was just made");
@@ -129,7 +135,7 @@ impl Engine {
     ) -> Result<Option<Position>, Refusal> {
         let Some(stamp) = stamp else { return Ok(None) };
         let fact = Fact::KeyBound(KeyBound { stamp, subject, at });
-        let position = self.reserve(Urgency::Release, &fact)?.fill();
+        let position = self.reserve(Urgency::Take, &fact)?.fill();
         key.succeeded(subject, at);
         Ok(Some(position))
     }
@@ -168,7 +174,7 @@ impl Engine {
     pub fn booking(&self, id: PublicId) -> Answer<'_, BookingView> {
         self.answer(|| {
             let (event, number, row) = self.find_booking(id).ok_or(Refusal::BookingNotFound)?;
-            let turn = Turn { ledger: &self.log, now: self.clock.now() };
+            let turn = self.turn(Urgency::Take);
             let word = self.settled_or_read(event, turn, number, row);
             let view = self.booking_view(event, number, row, word);
             Ok((view.ok_or(Refusal::BookingNotFound)?, None))
@@ -221,7 +227,7 @@ impl Engine {
                 return Ok((view(row.word(), true)?, None));
             }
             let now = self.clock.now();
-            let turn = Turn { ledger: &self.log, now };
+            let turn = Turn { ledger: &self.log, now, urgency: Urgency::Release };
             let (word, own) = event.seats.end(turn, number, row, ending, stamp).map_err(no_room)?;
             refuse_other_end(word, ending)?;
             let subject = match ending {

@@ -109,12 +109,18 @@ impl Engine {
             if !self.log.has_room() {
                 return Err(Refusal::StorageUnavailable);
             }
-            self.claim_tickets(details.total_seats)?;
-            let number = self.store.events.claim().ok_or(Refusal::Overloaded)?;
+            let seats = details.total_seats;
+            self.claim_tickets(seats)?;
+            let give_back = |_: &Refusal| {
+                self.store.tickets.fetch_sub(seats.into(), Ordering::Relaxed);
+            };
+            let number =
+                self.store.events.claim().ok_or(Refusal::Overloaded).inspect_err(give_back)?;
             let id = EventId { number: EventNumber::new(number), tag: Tag::new(rand::random()) };
             let event = Event::new(id, rand::random(), details, self.clock.now());
             let at = event.created_at;
-            let place = self.reserve(Urgency::Take, &Fact::EventCreated(fact_of(&event, stamp)))?;
+            let fact = Fact::EventCreated(fact_of(&event, stamp));
+            let place = self.reserve(Urgency::Take, &fact).inspect_err(give_back)?;
             self.store
                 .events
                 .set(number, event)
@@ -215,7 +221,7 @@ impl Engine {
     ) -> Position {
         let event =
             self.store.events.get(cursor.event.get()).expect("a cursor comes from an event");
-        let turn = Turn { ledger: &self.log, now: self.clock.now() };
+        let turn = self.turn(Urgency::Take);
         let stop = cursor.end.min(cursor.next.saturating_add(SLOTS_PER_STEP_MAX));
         let full = page.len() + max;
         while cursor.next < stop && page.len() < full {

@@ -14,6 +14,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use flume::RecvTimeoutError;
+use wal::Urgency;
 
 use super::Engine;
 use super::ledger::NoRoom;
@@ -73,7 +74,7 @@ impl Engine {
                 schedule.lapsed.push(due);
             }
         }
-        let turn = Turn { ledger: &self.log, now };
+        let turn = Turn { ledger: &self.log, now, urgency: Urgency::Take };
         for _ in 0..BATCH_MAX {
             let Some(&(_, event, number)) = schedule.lapsed.last() else {
                 break;
@@ -130,7 +131,7 @@ impl Drop for Sweeper {
 
 fn run(engine: &Engine, stopped: &flume::Receiver<()>) {
     let mut schedule = Schedule::default();
-    let mut purge_at = engine.clock.now() + PURGE_INTERVAL;
+    let mut purge_at = engine.clock.now();
     loop {
         let had_room = engine.sweep(&mut schedule);
         let mark = engine.log.reserved();

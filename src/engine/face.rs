@@ -12,6 +12,7 @@ use super::lanes::Lanes;
 use super::ledger::{Ledger, NoRoom, Position};
 use super::replay::Replay;
 use super::row::State;
+use super::slots::Turn;
 use super::store::Store;
 use crate::clock::Clock;
 use crate::domain::{
@@ -31,6 +32,10 @@ pub struct Settings {
     pub lane_count: u32,
     /// How many requests each lane takes.
     pub lane_capacity: u32,
+    /// How many bookings may ever be made: dead ones keep their row (96 bytes for one ticket).
+    pub bookings_max: u64,
+    /// How many idempotency keys are kept at a time (about 100 bytes each).
+    pub idempotency_keys_max: usize,
 }
 
 /// A request for tickets.
@@ -121,6 +126,7 @@ pub struct Engine {
     pub(super) clock: Clock,
     pub(super) lanes: Lanes,
     pub(super) hold_ttl_millis: u32,
+    pub(super) bookings_max: u64,
     /// Deadlines of new bookings, on their way to the sweeper.
     pub(super) due: SegQueue<expiry::Due>,
     /// Tickets of lapsed bookings that the sweeper knows of and has not expired yet.
@@ -138,15 +144,17 @@ impl Engine {
         settings: &Settings,
         clock: Clock,
     ) -> Result<(Self, wal::RecoveryReport), wal::OpenError> {
-        let store = Store::new();
+        let store = Store::new(settings.idempotency_keys_max);
         let mut replay = Replay::default();
         let (log, report) = wal::Log::open(options, |record| replay.apply(&store, &record))?;
+        store.keys.purge(replay.newest);
         let ttl = settings.hold_ttl.min(HOLD_TTL_MAX).as_millis();
         let engine = Self {
             store,
             log,
             clock: clock.not_before(replay.newest),
             lanes: Lanes::new(settings.lane_count, settings.lane_capacity),
+            bookings_max: settings.bookings_max,
             hold_ttl_millis: u32::try_from(ttl).unwrap_or(u32::MAX),
             due: SegQueue::new(),
             lapsed_tickets: AtomicU64::new(0),
@@ -193,7 +201,7 @@ impl Engine {
             users: self.store.users.table.claimed().into(),
             events: self.store.events.claimed().into(),
             tickets: self.store.tickets.load(Ordering::Relaxed),
-            bookings: self.store.bookings(),
+            bookings: self.store.bookings.load(Ordering::Relaxed),
             idempotency_keys: self.store.keys.len() as u64,
         }
     }
@@ -229,6 +237,11 @@ impl Engine {
         };
         let position = own.unwrap_or_else(|| self.position());
         Answer { result, position, open: Open { lane: None, key } }
+    }
+
+    /// A step taken now; holds that it finds lapsed are expired with this urgency.
+    pub(super) fn turn(&self, urgency: Urgency) -> Turn<'_, wal::Log> {
+        Turn { ledger: &self.log, now: self.clock.now(), urgency }
     }
 
     /// Reserves a place for a fact that nobody competes for.

@@ -17,8 +17,6 @@ use crate::domain::{Refusal, RequestStamp, Subject, Timestamp};
 
 /// How long a key is kept at least.
 pub(super) const KEY_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many keys are kept; over it, requests that carry a new one are refused.
-pub(super) const KEYS_MAX: usize = 4 << 20;
 
 #[derive(Clone, Copy, Debug)]
 enum Entry {
@@ -39,6 +37,8 @@ impl Entry {
 pub(super) struct Keys {
     entries: HashMap<u128, Entry>,
     secret: [u8; 16],
+    /// How many are kept; over it, requests that carry a new one are refused.
+    max: usize,
 }
 
 /// What a request's key, if it has one, turned out to be.
@@ -96,8 +96,8 @@ impl Drop for KeyInFlight<'_> {
 }
 
 impl Keys {
-    pub(super) fn new() -> Self {
-        Self { entries: HashMap::new(), secret: rand::random() }
+    pub(super) fn new(max: usize) -> Self {
+        Self { entries: HashMap::new(), secret: rand::random(), max }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -114,7 +114,7 @@ impl Keys {
     pub(super) fn begin(&self, stamp: RequestStamp<'_>) -> Result<Key<'_>, Refusal> {
         let (hash, fingerprint) = (self.hash(stamp.key), stamp.fingerprint);
         let entries = self.entries.pin();
-        if entries.len() >= KEYS_MAX && entries.get(&hash).is_none() {
+        if entries.len() >= self.max && entries.get(&hash).is_none() {
             return Err(Refusal::Overloaded);
         }
         let Err(occupied) = entries.try_insert(hash, Entry::InFlight { fingerprint }) else {
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_success_is_given_again_and_a_refusal_is_forgotten() {
-        let keys = Keys::new();
+        let keys = Keys::new(8);
         drop(keys.begin(STAMP).unwrap());
         let mut key = keys.begin(STAMP).unwrap();
         assert!(key.replay().is_none(), "the first request came to nothing");
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_key_belongs_to_one_request() {
-        let keys = Keys::new();
+        let keys = Keys::new(8);
         keys.restore(STAMP, SUBJECT, now());
         let other = RequestStamp { fingerprint: 2, ..STAMP };
         assert_eq!(keys.begin(other).unwrap_err(), Refusal::KeyReused);
@@ -182,11 +182,20 @@ mod tests {
 
     #[test]
     fn keys_are_kept_for_a_day() {
-        let keys = Keys::new();
+        let keys = Keys::new(8);
         keys.restore(STAMP, SUBJECT, now());
         keys.purge(now() + (KEY_RETENTION - Duration::from_millis(1)));
         assert_eq!(keys.len(), 1);
         keys.purge(now() + KEY_RETENTION);
         assert_eq!(keys.len(), 0);
+    }
+
+    #[test]
+    fn a_full_table_refuses_new_keys_and_knows_the_old_ones() {
+        let keys = Keys::new(1);
+        keys.restore(STAMP, SUBJECT, now());
+        let new = RequestStamp { key: "new", fingerprint: 1 };
+        assert_eq!(keys.begin(new).unwrap_err(), Refusal::Overloaded);
+        assert_eq!(keys.begin(STAMP).unwrap().replay(), Some((SUBJECT, now())));
     }
 }

@@ -4,6 +4,8 @@
 //! before it: one that is not means a damaged log or a broken program, and either way the server
 //! must not start. The clock is never consulted; deadlines and times are those of the records.
 
+use std::sync::Arc;
+
 use super::catalog::{Event, TICKETS_MAX};
 use super::row::{Link, Row, Slots, State, Terms};
 use super::slots::is_live;
@@ -30,11 +32,15 @@ pub enum ReplayError {
 
 use ReplayError::Illegal;
 
+/// After how many records replay looks for idempotency keys whose time is over.
+const RECORDS_PER_PURGE: u64 = 1 << 20;
+
 /// What replay keeps beside the state itself.
 #[derive(Debug, Default)]
 pub(super) struct Replay {
     /// The newest time in the log.
     pub(super) newest: Timestamp,
+    records: u64,
 }
 
 impl Replay {
@@ -46,6 +52,10 @@ impl Replay {
     ) -> Result<(), ReplayError> {
         let fact = codec::decode(record.kind, record.version, record.payload)?;
         self.newest = self.newest.max(fact.at());
+        self.records += 1;
+        if self.records.is_multiple_of(RECORDS_PER_PURGE) {
+            store.keys.purge(self.newest);
+        }
         match fact {
             Fact::UserCreated(fact) => store.replay_user_created(&fact),
             Fact::UserUpdated(fact) => store.replay_user_updated(&fact),
@@ -79,7 +89,7 @@ impl Store {
         if number.get() >= USERS_MAX {
             return Err(Illegal("a user number beyond the bound"));
         }
-        if self.users.emails().insert(email.key(), number).is_some() {
+        if self.users.emails().give(&email, number).is_some() {
             return Err(Illegal("a second user with one e-mail address"));
         }
         let user = User::new(fact.user, fact.at, email, name);
@@ -91,12 +101,12 @@ impl Store {
     fn replay_user_updated(&self, fact: &UserUpdated<'_>) -> Result<(), ReplayError> {
         let (email, name) = (email_in(fact.email)?, name_in(fact.name)?);
         let user = self.living_user(fact.user.get())?;
-        let mut emails = self.users.emails();
-        emails.remove(&user.profile().email.key());
-        if emails.insert(email.key(), fact.user).is_some() {
+        let emails = self.users.emails();
+        emails.free(&user.profile().email);
+        if emails.give(&email, fact.user).is_some() {
             return Err(Illegal("a second user with one e-mail address"));
         }
-        user.set_profile(Profile { email, name, updated_at: fact.at });
+        user.set_profile(Arc::new(Profile { email, name, updated_at: fact.at }));
         Ok(())
     }
 
@@ -110,7 +120,7 @@ impl Store {
             }
             link = row.earlier();
         }
-        self.users.emails().remove(&user.profile().email.key());
+        self.users.emails().free(&user.profile().email);
         user.replay_delete();
         Ok(())
     }
@@ -172,6 +182,7 @@ impl Store {
             .seats
             .replay_hold(fact.row, terms)
             .ok_or(Illegal("a booking of a ticket that is taken, or a row used twice"))?;
+        self.bookings.fetch_add(1, Ordering::Relaxed);
         row.note_lsn(lsn);
         user.link(fact.event, fact.row, row);
         self.restore_key(fact.stamp, Subject::Held(fact.event, fact.row), fact.at);

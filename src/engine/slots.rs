@@ -102,6 +102,9 @@ pub(super) struct Turn<'l, L> {
     pub(super) ledger: &'l L,
     /// The clock value, read before the first word that the step depends on is read.
     pub(super) now: Timestamp,
+    /// How urgent it is to expire a lapsed hold on the way. When the disk is full, the room that is
+    /// kept for ending bookings is for those who ask for that, not for what can wait.
+    pub(super) urgency: Urgency,
 }
 
 impl<L> Clone for Turn<'_, L> {
@@ -161,11 +164,6 @@ impl Seats {
 
     pub(super) fn rows(&self) -> impl Iterator<Item = (RowNumber, &Row)> {
         self.rows.iter().map(|(index, row)| (RowNumber::new(index + 1), row))
-    }
-
-    /// How many rows were ever begun.
-    pub(super) fn rows_claimed(&self) -> u32 {
-        self.rows.claimed()
     }
 
     pub(super) fn row(&self, number: RowNumber) -> Option<&Row> {
@@ -401,7 +399,7 @@ impl Seats {
                 unreachable!("not where a pending booking goes")
             }
         };
-        let place = turn.ledger.reserve(Urgency::Release, &fact)?;
+        let place = turn.ledger.reserve(turn.urgency, &fact)?;
         Ok(self.decide(row, word, Word::new(state, turn.now), change, place))
     }
 
@@ -417,9 +415,8 @@ impl Seats {
         self.tally.begin();
         match row.decide(from, to) {
             Ok(()) => {
-                let position = place.fill();
                 self.tally.end(change);
-                (to, Some(position))
+                (to, Some(place.fill()))
             }
             Err(found) => {
                 self.tally.end(Change::None);

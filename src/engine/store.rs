@@ -20,15 +20,19 @@ pub(super) struct Store {
     pub(super) keys: Keys,
     /// Tickets of all events, kept under their common bound.
     pub(super) tickets: AtomicU64,
+    /// Bookings of all events, kept under their common bound: dead ones stay, and so do those that
+    /// lost a race for their tickets.
+    pub(super) bookings: AtomicU64,
 }
 
 impl Store {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(keys_max: usize) -> Self {
         Self {
             users: Users::new(),
             events: Table::new(EVENTS_MAX),
-            keys: Keys::new(),
+            keys: Keys::new(keys_max),
             tickets: AtomicU64::new(0),
+            bookings: AtomicU64::new(0),
         }
     }
 
@@ -46,12 +50,6 @@ impl Store {
             })
         });
         users.chain(events).chain(rows).fold(0, u128::wrapping_add)
-    }
-
-    /// How many bookings there are, whatever became of them.
-    pub(super) fn bookings(&self) -> u64 {
-        let bookings = |event: &Event| event.seats.rows_claimed();
-        self.events.iter().map(|(_, event)| u64::from(bookings(event))).sum()
     }
 
     /// Tickets under a hold.

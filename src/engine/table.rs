@@ -69,10 +69,13 @@ impl<T> Table<T> {
         }
     }
 
-    /// Claims the next number, unless the table is full.
+    /// Claims the next number, unless the table is full. Its memory is there afterwards, so that
+    /// setting it allocates nothing.
     pub(super) fn claim(&self) -> Option<u32> {
         let next = |claimed| (claimed < self.entries_max).then(|| claimed + 1);
-        self.claimed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()
+        let number = self.claimed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        self.cell_or_make(number)?;
+        Some(number)
     }
 
     /// How many numbers have been claimed: the end of what can have an entry.

@@ -28,7 +28,13 @@ fn open(directory: &std::path::Path, clock: &Clock) -> Engine {
     let mut options = wal::Options::new(directory);
     options.segment_bytes = 1 << 20;
     options.durability = wal::Durability::Os;
-    let settings = Settings { hold_ttl: TTL, lane_count: 3, lane_capacity: 1_024 };
+    let settings = Settings {
+        hold_ttl: TTL,
+        lane_count: 3,
+        lane_capacity: 1_024,
+        bookings_max: 1 << 26,
+        idempotency_keys_max: 1 << 20,
+    };
     Engine::open(options, &settings, clock.clone()).unwrap().0
 }
 

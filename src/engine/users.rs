@@ -7,25 +7,26 @@
 //! and swaps the very word that the list began with. Dead rows stay dead and a new row changes the
 //! word, so at that swap no booking of the user is live. Neither waits for the other.
 //!
-//! Creating, changing and deleting users among themselves is ordered by a mutex around the index
-//! of e-mail addresses: it is held for the reservation and the visible change, never for a disk,
-//! and no booking and no read takes it. (Moving a unique address needs two words changed at one
-//! instant; a lock says so plainly, and this is no contended path.)
+//! Creating, changing and deleting users among themselves is ordered by a mutex, which stands for
+//! the right to change the index of e-mail addresses: it is held for the reservation and the
+//! visible change, never for a disk, and no booking and no read takes it. (Moving a unique address
+//! needs two words changed at one instant; a lock says so plainly, and this is no contended path.)
+//! Whatever allocates is done before a place in the log is reserved, since all others wait behind
+//! one that is not filled; the index grows in small steps for the same reason.
 //!
 //! Orderings: `bookings` is swapped with `AcqRel` and read with `Acquire`, so that who sees a row
 //! in the list sees it complete, and who sees a deletion sees what led to it. The profile is
 //! published by `ArcSwap` (release) and read through it (acquire).
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use arc_swap::ArcSwap;
 use wal::Urgency;
 
 use super::answer::{Answer, BookingView, Created, UserView};
-use super::ledger::{Ledger, NoRoom, Place, Position};
+use super::ledger::{NoRoom, Place, Position};
 use super::row::{Link, Row};
-use super::slots::{Turn, is_live};
+use super::slots::is_live;
 use super::table::Table;
 use super::{Engine, UserBookingCursor};
 use crate::domain::{
@@ -75,8 +76,9 @@ impl User {
         self.profile.load_full()
     }
 
-    pub(super) fn set_profile(&self, profile: Profile) {
-        self.profile.store(Arc::new(profile));
+    /// Replaces the profile; returns the one before.
+    pub(super) fn set_profile(&self, profile: Arc<Profile>) -> Arc<Profile> {
+        self.profile.swap(profile)
     }
 
     /// Puts a complete row at the head of the list; false if the user is deleted.
@@ -117,8 +119,24 @@ impl User {
     }
 }
 
-/// Which user has an e-mail address, by the address in lower case.
-pub(super) type EmailIndex = HashMap<Box<str>, UserNumber>;
+/// Which user has an e-mail address, by [`Email::key`].
+#[derive(Debug, Default)]
+pub(super) struct EmailIndex(papaya::HashMap<Box<str>, UserNumber>);
+
+impl EmailIndex {
+    pub(super) fn owner(&self, email: &Email) -> Option<UserNumber> {
+        self.0.pin().get(&email.key()).copied()
+    }
+
+    /// Gives an address to a user; returns whose it was.
+    pub(super) fn give(&self, email: &Email, user: UserNumber) -> Option<UserNumber> {
+        self.0.pin().insert(email.key(), user).copied()
+    }
+
+    pub(super) fn free(&self, email: &Email) {
+        self.0.pin().remove(&email.key());
+    }
+}
 
 /// All users.
 #[derive(Debug)]
@@ -129,7 +147,7 @@ pub(super) struct Users {
 
 impl Users {
     pub(super) fn new() -> Self {
-        Self { table: Table::new(USERS_MAX), emails: Mutex::new(HashMap::new()) }
+        Self { table: Table::new(USERS_MAX), emails: Mutex::default() }
     }
 
     pub(super) fn emails(&self) -> MutexGuard<'_, EmailIndex> {
@@ -142,13 +160,6 @@ impl Users {
         let user = self.table.get(id.number.get())?;
         (user.id.tag == id.tag && !user.is_deleted()).then_some(user)
     }
-}
-
-/// Why a user could not be deleted, or that it could.
-enum Deletion {
-    Done(Position),
-    Live,
-    Raced,
 }
 
 impl Engine {
@@ -169,8 +180,8 @@ impl Engine {
                 let id = self.store.users.table.get(number.get()).ok_or(Refusal::UserNotFound)?.id;
                 return Ok((Created { id, at, replayed: true }, None));
             }
-            let mut emails = self.store.users.emails();
-            if emails.contains_key(&email.key()) {
+            let emails = self.store.users.emails();
+            if emails.owner(&email).is_some() {
                 return Err(Refusal::EmailTaken);
             }
             if !self.log.has_room() {
@@ -179,15 +190,16 @@ impl Engine {
             let number = self.store.users.table.claim().ok_or(Refusal::Overloaded)?;
             let id = UserId { number: UserNumber::new(number), tag: Tag::new(rand::random()) };
             let at = self.clock.now();
-            let (email_text, name_text) = (email.as_str(), name.as_str());
-            let fact = UserCreated { user: id, email: email_text, name: name_text, at, stamp };
-            let place = self.reserve(Urgency::Take, &Fact::UserCreated(fact))?;
-            emails.insert(email.key(), id.number);
-            self.store
-                .users
-                .table
-                .set(number, User::new(id, at, email, name))
-                .expect("a claimed number is set by its claimer alone");
+            emails.give(&email, id.number);
+            let user = User::new(id, at, email, name);
+            let profile = user.profile();
+            let (email, name) = (profile.email.as_str(), profile.name.as_str());
+            let fact = UserCreated { user: id, email, name, at, stamp };
+            let place = self
+                .reserve(Urgency::Take, &Fact::UserCreated(fact))
+                .inspect_err(|_refusal| emails.free(&profile.email))?;
+            let set = self.store.users.table.set(number, user);
+            set.expect("a claimed number is set by its claimer alone");
             let position = place.fill();
             key.succeeded(Subject::UserCreated(id.number), at);
             Ok((Created { id, at, replayed: false }, Some(position)))
@@ -204,20 +216,29 @@ impl Engine {
         name: PersonName,
     ) -> Answer<'_, UserView> {
         self.answer(|| {
-            let mut emails = self.store.users.emails();
+            let emails = self.store.users.emails();
             let user = self.store.users.find(id).ok_or(Refusal::UserNotFound)?;
-            if emails.get(&email.key()).is_some_and(|&owner| owner != user.id.number) {
+            let number = user.id.number;
+            let owner = emails.owner(&email);
+            if owner.is_some_and(|owner| owner != number) {
                 return Err(Refusal::EmailTaken);
             }
             let at = self.clock.now();
-            let (email_text, name_text) = (email.as_str(), name.as_str());
-            let fact = UserUpdated { user: user.id.number, email: email_text, name: name_text, at };
-            let place = self.reserve(Urgency::Take, &Fact::UserUpdated(fact))?;
-            emails.remove(&user.profile().email.key());
-            emails.insert(email.key(), user.id.number);
-            user.set_profile(Profile { email, name, updated_at: at });
-            let view = user.view();
-            Ok((view, Some(place.fill())))
+            emails.give(&email, number);
+            let profile = Arc::new(Profile { email, name, updated_at: at });
+            let (email, name) = (profile.email.as_str(), profile.name.as_str());
+            let fact = Fact::UserUpdated(UserUpdated { user: number, email, name, at });
+            let place = self.reserve(Urgency::Take, &fact).inspect_err(|_refusal| {
+                if owner.is_none() {
+                    emails.free(&profile.email);
+                }
+            })?;
+            let before = user.set_profile(Arc::clone(&profile));
+            let position = place.fill();
+            if before.email.key() != profile.email.key() {
+                emails.free(&before.email);
+            }
+            Ok((user.view(), Some(position)))
         })
     }
 
@@ -226,45 +247,53 @@ impl Engine {
     /// Refused: `UserNotFound`, `UserHasBookings`, `StorageUnavailable`.
     pub fn delete_user(&self, id: PublicId) -> Answer<'_, ()> {
         self.answer(|| {
-            let mut emails = self.store.users.emails();
+            let user = self.store.users.find(id).ok_or(Refusal::UserNotFound)?;
+            // Dead bookings stay dead: most of the walk can be done before anybody has to wait.
+            let mut seen = self.all_dead(user.newest(), Link(None))?;
+            let emails = self.store.users.emails();
             let user = self.store.users.find(id).ok_or(Refusal::UserNotFound)?;
             loop {
-                match self.try_delete(user).map_err(|NoRoom| Refusal::StorageUnavailable)? {
-                    Deletion::Done(position) => {
-                        emails.remove(&user.profile().email.key());
-                        return Ok(((), Some(position)));
-                    }
-                    Deletion::Live => return Err(Refusal::UserHasBookings),
-                    Deletion::Raced => {}
+                let head = self.all_dead(user.newest(), seen)?;
+                if let Some(position) = self.try_delete(user, head)? {
+                    emails.free(&user.profile().email);
+                    return Ok(((), Some(position)));
                 }
+                seen = head;
             }
         })
     }
 
-    fn try_delete(&self, user: &User) -> Result<Deletion, NoRoom> {
-        let turn = Turn { ledger: &self.log, now: self.clock.now() };
-        let head = user.bookings.load(Ordering::Acquire);
-        let mut link = Link::from_bits(head);
-        while let Link(Some((event, number))) = link {
+    /// Settles the bookings from `head` down to `seen`, below which all are dead; refuses if one is
+    /// live. Returns `head`.
+    fn all_dead(&self, head: Link, seen: Link) -> Result<Link, Refusal> {
+        let turn = self.turn(Urgency::Release);
+        let mut link = head;
+        while let Link(Some((event, number))) = link
+            && link != seen
+        {
             let (event, row) = self.linked(event, number);
-            if is_live(event.seats.settle(turn, number, row)?) {
-                return Ok(Deletion::Live);
+            let word = event.seats.settle(turn, number, row);
+            if is_live(word.map_err(|NoRoom| Refusal::StorageUnavailable)?) {
+                return Err(Refusal::UserHasBookings);
             }
             link = row.earlier();
         }
-        let fact = Fact::UserDeleted(UserDeleted { user: user.id.number, at: turn.now });
-        let place = Ledger::reserve(&self.log, Urgency::Release, &fact)?;
-        let swap = user.bookings.compare_exchange(
-            head,
-            head | DELETED,
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
+        Ok(head)
+    }
+
+    /// Deletes a user whose list still begins with `head`, below which all is dead; `None` if it
+    /// does not.
+    fn try_delete(&self, user: &User, head: Link) -> Result<Option<Position>, Refusal> {
+        let at = self.clock.now();
+        let fact = Fact::UserDeleted(UserDeleted { user: user.id.number, at });
+        let place = self.reserve(Urgency::Release, &fact)?;
+        let (from, to) = (head.to_bits(), head.to_bits() | DELETED);
+        let swap = user.bookings.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
         if swap.is_ok() {
-            Ok(Deletion::Done(place.fill()))
+            Ok(Some(place.fill()))
         } else {
             place.void();
-            Ok(Deletion::Raced)
+            Ok(None)
         }
     }
 
@@ -311,7 +340,7 @@ impl Engine {
         max: usize,
         page: &mut Vec<BookingView>,
     ) -> Position {
-        let turn = Turn { ledger: &self.log, now: self.clock.now() };
+        let turn = self.turn(Urgency::Take);
         let mut left = max;
         for _ in 0..ROWS_PER_STEP_MAX {
             let Some((number, row_number)) = cursor.next.filter(|_| left > 0) else {
