@@ -138,9 +138,9 @@ A flag wins over the environment, the environment over the file .env in the work
 that over the default. An empty variable counts as unset.
 
 Exit codes: 0 stopped as told; 2 bad configuration; 65 the log is damaged or was written by a newer
-version; 69 cannot listen on the address; 73 the data directory cannot be used; 74 the disk failed
-while running; 75 another process uses the data directory; 128 + n stopped by signal n before it
-was serving, or told twice.";
+version; 69 cannot listen on the address; 71 the system gives no thread; 73 a file or directory
+cannot be used; 74 the disk failed while running; 75 another process uses the data directory;
+128 + n stopped by signal n before it was serving, or told twice.";
 
 /// Where a value came from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
