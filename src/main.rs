@@ -32,7 +32,7 @@ const STATISTICS_INTERVAL: Duration = Duration::from_secs(30);
 /// How often the log is asked whether it has failed: one load of one word.
 const POISON_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a process whose log has failed goes on answering 503, so that clients learn it.
-const POISON_LINGER: Duration = Duration::from_secs(1);
+const POISON_LINGER: Duration = Duration::from_secs(2);
 /// Files beside the connections: the log, listeners, standard streams, and some to spare.
 const OTHER_FILES: u64 = 128;
 

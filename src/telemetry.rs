@@ -157,4 +157,32 @@ mod tests {
             assert_eq!(captured_at(level, LogFormat::Text, all).len(), place + 1);
         }
     }
+
+    /// Set for the process that is to panic.
+    const PANIC_HERE: &str = "BOOKING_TEST_PANIC_HERE";
+
+    #[test]
+    fn a_panic_is_logged_and_ends_the_process() {
+        if std::env::var_os(PANIC_HERE).is_some() {
+            init(LogLevel::Info, LogFormat::Json);
+            let thread = std::thread::Builder::new().name("unlucky".to_owned());
+            let _ = thread.spawn(|| panic!("on purpose")).unwrap().join();
+            // Not reached: the process has ended, whatever the thread was.
+            std::process::exit(0);
+        }
+        let name = "telemetry::tests::a_panic_is_logged_and_ends_the_process";
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(PANIC_HERE, "1")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), None, "ended by a signal (SIGABRT)");
+        let log = String::from_utf8(output.stderr).unwrap();
+        let line = log.lines().find(|line| line.contains("on purpose")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["level"], "ERROR");
+        assert_eq!(line["fields"]["thread"], "unlucky");
+        assert_eq!(line["fields"]["panic"], "on purpose");
+        assert!(line["fields"]["place"].as_str().unwrap().starts_with("src/telemetry.rs:"));
+    }
 }

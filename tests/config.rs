@@ -1,5 +1,7 @@
 //! The real binary: what it says of its settings, and how it refuses bad ones.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;

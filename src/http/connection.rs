@@ -47,13 +47,19 @@ impl Place {
         let taken = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
             (open < max).then_some(open + 1)
         });
-        taken.ok().map(|_| Self(Arc::clone(shared)))
+        if taken.is_err() {
+            shared.stats.connection_refused();
+            return None;
+        }
+        shared.stats.connection_opened();
+        Some(Self(Arc::clone(shared)))
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.stats.connection_closed();
     }
 }
 

@@ -13,6 +13,7 @@ use super::reply::{AnswerBody, Content, Success};
 pub(super) const X_LOG_POSITION: HeaderName = HeaderName::from_static("x-log-position");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const METRICS: HeaderValue = HeaderValue::from_static(crate::stats::METRICS_MEDIA_TYPE);
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const PROBLEM: HeaderValue = HeaderValue::from_static(PROBLEM_JSON);
 /// How many headers most answers have.
@@ -23,6 +24,7 @@ pub(super) fn success(told: Success) -> Response<AnswerBody> {
     let (content_type, body) = match told.content {
         Content::Empty => (None, AnswerBody::Whole(Bytes::new())),
         Content::Json(json) => (Some(JSON), AnswerBody::Whole(json.into())),
+        Content::Metrics(text) => (Some(METRICS), AnswerBody::Whole(text.into())),
         Content::Text(text) => (Some(TEXT), AnswerBody::Whole(text.into())),
         Content::Listing(listing) => (Some(JSON), AnswerBody::Listing(listing)),
     };

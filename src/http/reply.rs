@@ -20,6 +20,8 @@ pub(super) enum Content {
     Empty,
     Json(Vec<u8>),
     Text(String),
+    /// Figures for Prometheus.
+    Metrics(String),
     /// A list of unknown length, written as it is read.
     Listing(Box<Listing>),
 }

@@ -20,7 +20,7 @@
 //! | `booking_uptime_seconds`, `process_start_time_seconds` | gauge | | |
 //! | `process_resident_memory_bytes`, `booking_memory_bytes` | gauge | `kind` for the second | |
 //!
-//! The histogram's bounds are those of [`BOUNDS_NANOS`]; a request is counted to a bound if it fell
+//! The histogram's bounds are those of [`BOUNDS_MICROS`]; a request is counted to a bound if it fell
 //! into the HDR bucket of that bound or a shorter one, so within 0.8 %.
 
 use std::fmt;
@@ -37,25 +37,10 @@ use prometheus_client::registry::{Registry, Unit};
 use super::figures::Figures;
 use super::latency::Latency;
 
-/// The upper ends of the histogram's buckets: 1, 2 and 5 times the powers of ten from 50 us to 10 s.
-const BOUNDS_NANOS: [u64; 17] = [
-    50_000,
-    100_000,
-    200_000,
-    500_000,
-    1_000_000,
-    2_000_000,
-    5_000_000,
-    10_000_000,
-    20_000_000,
-    50_000_000,
-    100_000_000,
-    200_000_000,
-    500_000_000,
-    1_000_000_000,
-    2_000_000_000,
-    5_000_000_000,
-    10_000_000_000,
+/// The upper ends of the histogram's buckets, in microseconds: 1, 2 and 5 times the powers of ten.
+const BOUNDS_MICROS: [u64; 17] = [
+    50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000,
+    1_000_000, 2_000_000, 5_000_000, 10_000_000,
 ];
 
 pub(super) fn render(figures: Figures) -> String {
@@ -267,8 +252,8 @@ fn histogram(encoder: &mut MetricEncoder<'_>, latency: &Latency) -> fmt::Result 
     let count = life.histogram.len();
     let mut below = 0;
     // The encoder wants each bucket's own count and adds them up itself.
-    let mut buckets = Vec::with_capacity(BOUNDS_NANOS.len() + 1);
-    for bound in BOUNDS_NANOS {
+    let mut buckets = Vec::with_capacity(BOUNDS_MICROS.len() + 1);
+    for bound in BOUNDS_MICROS.map(|micros| micros * 1_000) {
         let up_to = life.at_most(bound);
         buckets.push((seconds(bound), up_to - below));
         below = up_to;

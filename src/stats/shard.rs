@@ -305,7 +305,7 @@ mod tests {
             let _stop = StopOnDrop(&stop);
             let mut seen = 0;
             let mut counts = vec![0; BUCKETS];
-            for _ in 0..1_000 {
+            for _ in 0..10_000 {
                 for slice in &shard.tracks[Operation::Hold.place()].slices {
                     let mut durations = Durations::none();
                     slice.add_if_recent(Second(0), &mut counts, &mut durations);

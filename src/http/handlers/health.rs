@@ -109,7 +109,7 @@ mod tests {
         let text = match success.content {
             Content::Text(text) => text,
             Content::Json(bytes) => String::from_utf8(bytes).unwrap(),
-            Content::Empty | Content::Listing(_) => panic!("no text"),
+            Content::Empty | Content::Metrics(_) | Content::Listing(_) => panic!("no text"),
         };
         (success.status.as_u16(), text)
     }

@@ -16,5 +16,5 @@ pub(in crate::http) fn read<'e>(engine: &'e Engine, stats: &Stats) -> Outcome<'e
 
 /// `GET /metrics`
 pub(in crate::http) fn metrics(engine: &Engine, stats: &Stats) -> Success {
-    Success::new(StatusCode::OK, Content::Text(stats.metrics_text(engine)))
+    Success::new(StatusCode::OK, Content::Metrics(stats.metrics_text(engine)))
 }
