@@ -1,7 +1,7 @@
 //! A log to which bad things happen: kills, full disks, failing syncs, files cut by others.
 //!
-//! Where the process must die, or its system calls must fail, the test starts itself again: the tests
-//! named `child_*` are ignored unless started so, by [`child`].
+//! Where the process must die, or its system calls must fail, the test starts itself again: a test
+//! that finds itself started by [`child`] does the child's part and returns.
 
 #![allow(clippy::unwrap_used, reason = "a test binary: its helpers are tests too")]
 
@@ -32,7 +32,7 @@ const ROUND: &str = "WAL_TEST_ROUND";
 const SIGKILL: i32 = 9;
 const SIGABRT: i32 = 6;
 
-/// This test binary, about to run one of its ignored tests in `directory`.
+/// This test binary, about to do the child's part of the test `name` in `directory`.
 fn child(name: &str, directory: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     with_child_arguments(&mut command, name, directory);
@@ -41,13 +41,14 @@ fn child(name: &str, directory: &Path) -> Command {
 
 fn with_child_arguments(command: &mut Command, name: &str, directory: &Path) {
     command
-        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .env(DIRECTORY, directory)
         .stdin(Stdio::null());
 }
 
-fn directory() -> PathBuf {
-    std::env::var_os(DIRECTORY).expect("started by `child`").into()
+/// The directory to work in, in a process that [`child`] started.
+fn child_directory() -> Option<PathBuf> {
+    std::env::var_os(DIRECTORY).map(PathBuf::from)
 }
 
 fn open(options: Options) -> Log {
@@ -63,10 +64,8 @@ fn append_and_wait(log: &Log, bytes: &[u8]) {
 // ---- kill -9 ----
 
 /// Appends from two threads and says which seeds may be answered, until it is killed.
-#[test]
-#[ignore = "a child process"]
-fn child_appends_until_it_is_killed() {
-    let mut options = small(directory());
+fn appends_until_it_is_killed(directory: &Path) {
+    let mut options = small(directory);
     options.durability = std::env::var(MODE).unwrap().parse().unwrap();
     let round: u64 = std::env::var(ROUND).unwrap().parse().unwrap();
     let log = open(options);
@@ -90,7 +89,8 @@ fn child_appends_until_it_is_killed() {
                     while log.answerable() < end {
                         std::thread::yield_now();
                     }
-                    writeln!(std::io::stdout(), "ack {seed}").unwrap();
+                    let mut out = std::io::stdout();
+                    writeln!(out, "ack {seed}").unwrap();
                 }
             });
         }
@@ -99,6 +99,9 @@ fn child_appends_until_it_is_killed() {
 
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
+    if let Some(directory) = child_directory() {
+        return appends_until_it_is_killed(&directory);
+    }
     for mode in ["commit", "interval:5", "os"] {
         let directory = tempfile::tempdir().unwrap();
         let mut acknowledged: Vec<u64> = Vec::new();
@@ -117,7 +120,7 @@ fn what_was_acknowledged_survives_kill_9() {
 
 /// Runs the child until it has acknowledged some and kills it in the middle of its work.
 fn acknowledged_before_a_kill(directory: &Path, mode: &str, round: u64) -> Vec<u64> {
-    let mut child: Child = child("child_appends_until_it_is_killed", directory)
+    let mut child: Child = child("what_was_acknowledged_survives_kill_9", directory)
         .env(MODE, mode)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())
@@ -143,10 +146,8 @@ fn acknowledged_before_a_kill(directory: &Path, mode: &str, round: u64) -> Vec<u
 
 // ---- a failing sync ----
 
-#[test]
-#[ignore = "a child process"]
-fn child_meets_a_failing_sync() {
-    let log = open(small(directory()));
+fn meets_a_failing_sync(directory: &Path) {
+    let log = open(small(directory));
     let notified = Arc::new(AtomicU64::new(0));
     log.on_progress(Box::new({
         let notified = Arc::clone(&notified);
@@ -182,6 +183,9 @@ fn child_meets_a_failing_sync() {
 
 #[test]
 fn a_failed_sync_is_final() {
+    if let Some(directory) = child_directory() {
+        return meets_a_failing_sync(&directory);
+    }
     let directory = tempfile::tempdir().unwrap();
     let trace = directory.path().join("trace.txt");
     let mut strace = Command::new("strace");
@@ -190,7 +194,7 @@ fn a_failed_sync_is_final() {
     strace.args(["-e", "inject=fdatasync:error=EIO:when=40", "-o"]).arg(&trace);
     strace.arg(std::env::current_exe().unwrap());
     let log_directory = directory.path().join("log");
-    with_child_arguments(&mut strace, "child_meets_a_failing_sync", &log_directory);
+    with_child_arguments(&mut strace, "a_failed_sync_is_final", &log_directory);
     let Ok(output) = strace.output() else {
         return skipped("strace is not installed");
     };
@@ -337,10 +341,8 @@ fn sealing_waits_for_open_reservations() {
 
 // ---- what must end the process ----
 
-#[test]
-#[ignore = "a child process"]
-fn child_drops_a_decided_reservation() {
-    let log = open(small(directory()));
+fn drops_a_decided_reservation(directory: &Path) {
+    let log = open(small(directory));
     let mut reservation = log.reserve(RECORD, Urgency::Take, b"visible").unwrap();
     reservation.decided();
     drop(reservation);
@@ -348,19 +350,20 @@ fn child_drops_a_decided_reservation() {
 
 #[test]
 fn dropping_a_decided_reservation_aborts() {
+    if let Some(directory) = child_directory() {
+        return drops_a_decided_reservation(&directory);
+    }
     let directory = tempfile::tempdir().unwrap();
-    let output = child("child_drops_a_decided_reservation", directory.path()).output().unwrap();
+    let output = child("dropping_a_decided_reservation_aborts", directory.path()).output().unwrap();
     assert_eq!(output.status.signal(), Some(SIGABRT), "{}", text(&output));
     assert!(text(&output).contains("describes a change that is visible"), "{}", text(&output));
     assert_eq!(replay(&directory).0, vec![]);
 }
 
-#[test]
-#[ignore = "a child process"]
-fn child_appends_to_a_file_that_was_cut() {
-    let log = open(small(directory()));
+fn appends_to_a_file_that_was_cut(directory: &Path) {
+    let log = open(small(directory));
     append_and_wait(&log, b"whole");
-    for entry in fs::read_dir(directory()).unwrap() {
+    for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "seg") {
             fs::File::options().write(true).open(path).unwrap().set_len(4096).unwrap();
@@ -371,8 +374,11 @@ fn child_appends_to_a_file_that_was_cut() {
 
 #[test]
 fn a_bus_error_names_the_segment() {
+    if let Some(directory) = child_directory() {
+        return appends_to_a_file_that_was_cut(&directory);
+    }
     let directory = tempfile::tempdir().unwrap();
-    let output = child("child_appends_to_a_file_that_was_cut", directory.path()).output().unwrap();
+    let output = child("a_bus_error_names_the_segment", directory.path()).output().unwrap();
     assert_eq!(output.status.signal(), Some(SIGABRT), "{}", text(&output));
     let said = "fatal: bus error in wal-0000000000000000.seg at offset ";
     assert!(text(&output).contains(said), "{}", text(&output));
@@ -399,13 +405,11 @@ fn context_switches() -> HashMap<PathBuf, String> {
     switches
 }
 
-#[test]
-#[ignore = "a child process"]
-fn child_looks_at_idle_threads() {
+fn looks_at_idle_threads(directory: &Path) {
     for durability in
         [Durability::Commit, Durability::Interval(Duration::from_millis(5)), Durability::Os]
     {
-        let mut options = small(directory().join(durability.to_string()));
+        let mut options = small(directory.join(durability.to_string()));
         options.durability = durability;
         let log = open(options);
         log.reserve(RECORD, Urgency::Take, b"x").unwrap().commit();
@@ -422,7 +426,10 @@ fn child_looks_at_idle_threads() {
 
 #[test]
 fn an_idle_log_never_wakes_up() {
+    if let Some(directory) = child_directory() {
+        return looks_at_idle_threads(&directory);
+    }
     let directory = tempfile::tempdir().unwrap();
-    let output = child("child_looks_at_idle_threads", directory.path()).output().unwrap();
+    let output = child("an_idle_log_never_wakes_up", directory.path()).output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
 }
