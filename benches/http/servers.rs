@@ -24,14 +24,19 @@ impl Drop for Child {
 impl Child {
     fn start(mut command: Command, port_file: &Path) -> Self {
         let process = command.stdin(Stdio::null()).spawn().unwrap();
+        Self { process, port: 0 }.listening(port_file)
+    }
+
+    /// Waits until the server has said where it listens.
+    fn listening(mut self, port_file: &Path) -> Self {
         let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline {
-            if let Ok(port) = std::fs::read_to_string(port_file) {
-                return Self { process, port: port.trim().parse().unwrap() };
-            }
+        while self.port == 0 {
+            assert!(Instant::now() < deadline, "a server did not start");
+            let port = std::fs::read_to_string(port_file).unwrap_or_default();
+            self.port = port.trim().parse().unwrap_or(0);
             std::thread::sleep(Duration::from_millis(10));
         }
-        panic!("a server did not start")
+        self
     }
 
     pub(crate) fn start_bare(directory: &Path) -> Self {
