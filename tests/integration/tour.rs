@@ -52,3 +52,20 @@ fn the_five_minute_tour_works_as_written() {
     assert_eq!(stats["successful_bookings"], 1, "{stats}");
     assert_eq!(client.get("/health").expect(200).str("status"), "healthy");
 }
+
+#[test]
+fn the_readme_shows_these_bodies() {
+    let readme = include_str!("../../README.md");
+    for body in [USER, EVENT] {
+        assert!(readme.contains(&format!("-d '{body}'")), "the tour does not send {body}");
+    }
+    let quoted = |body: &str| body.replace('"', "\\\"");
+    let booking = quoted(BOOKING)
+        .replace("USER_ID", "$USER_ID")
+        .replace("EVENT_ID", "$EVENT_ID")
+        .replace("TICKET_", "$TICKET_");
+    let confirmation = quoted(CONFIRMATION).replace("USER_ID", "$USER_ID");
+    for body in [booking, confirmation] {
+        assert!(readme.contains(&format!("-d \"{body}\"")), "the tour does not send {body}");
+    }
+}
