@@ -28,9 +28,8 @@ pub(super) type Due = (Timestamp, EventNumber, RowNumber);
 
 /// How many bookings a batch expires.
 const BATCH_MAX: usize = 512;
-/// How long the sweeper sleeps at most: new holds are taken from the queue this often, which is
-/// well below the shortest hold.
-const SLEEP_MAX: Duration = Duration::from_millis(250);
+/// How long the sweeper sleeps at most, so that the queue of new holds stays short.
+const SLEEP_MAX: Duration = Duration::from_secs(10);
 /// How long the sweeper waits before it looks again whether the log has caught up.
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long the sweeper waits when the log has no room.
@@ -47,13 +46,15 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// How long until there is something to do.
-    fn pause(&self, now: Timestamp) -> Duration {
+    /// How long until there may be something to do: the earliest deadline known, and before the
+    /// first of those that are still in the queue, which lie a whole hold ahead.
+    fn pause(&self, now: Timestamp, hold_ttl: Duration) -> Duration {
+        let longest = (hold_ttl / 2).min(SLEEP_MAX);
         match self.ahead.peek() {
             Some(Reverse((deadline, ..))) => {
-                Duration::from_millis(deadline.millis_since(now)).min(SLEEP_MAX)
+                Duration::from_millis(deadline.millis_since(now)).min(longest)
             }
-            None => SLEEP_MAX,
+            None => longest,
         }
     }
 }
@@ -131,6 +132,7 @@ impl Drop for Sweeper {
 
 fn run(engine: &Engine, stopped: &flume::Receiver<()>) {
     let mut schedule = Schedule::default();
+    let hold_ttl = Duration::from_millis(engine.hold_ttl_millis.into());
     let mut purge_at = engine.clock.now();
     loop {
         let had_room = engine.sweep(&mut schedule);
@@ -143,7 +145,7 @@ fn run(engine: &Engine, stopped: &flume::Receiver<()>) {
         }
         let mut pause = match (had_room, schedule.lapsed.is_empty()) {
             (false, _) => NO_ROOM_PAUSE,
-            (true, true) => schedule.pause(now),
+            (true, true) => schedule.pause(now, hold_ttl),
             (true, false) => Duration::ZERO,
         };
         loop {

@@ -8,6 +8,10 @@
 //! records a test can read afterwards. At the end of every execution they are replayed, in that
 //! order, by rules written down here once more: each record must be legal given those before it,
 //! no ticket may have two live bookings, and what replay says must be what the words say.
+//!
+//! Mistakes made on purpose, and the models that found them: a loser that fills its place, a winner
+//! that voids it (nearly all); a hold that counts as live while it is acquiring
+//! (`nobody_is_refused_for_a_hold_that_never_was`); CAUGHT_REST
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -331,6 +335,19 @@ fn a_log_without_room_changes_nothing() {
         let others = thread.join().unwrap();
         assert!(is_made(&own) ^ others, "{own:?}");
         assert_eq!(model.audit().len(), 1);
+    });
+}
+
+#[test]
+fn nobody_is_refused_for_a_hold_that_never_was() {
+    explore(3, || {
+        // No room at all: neither hold comes to be, so neither can stand in the other's way.
+        let model = Model::new(2, 0);
+        let other = Arc::clone(&model);
+        let thread = thread::spawn(move || other.hold(1, &[0, 1], 0).map(|_| ()));
+        let own = model.hold(2, &[1], 0).map(|_| ());
+        assert_eq!((own, thread.join().unwrap()), (Err(NoRoom), Err(NoRoom)));
+        assert_eq!(model.audit().len(), 0);
     });
 }
 
