@@ -1,2 +1,37 @@
-//! tool
-fn main() {}
+//! The process: wiring, and nothing else.
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use tools::Status;
+use tools::arguments::{Arguments, Command};
+use tools::output::Output;
+use tools::{listing, tally, verdict};
+
+const DAMAGED: u8 = 1;
+/// Also what clap exits with when the command line is wrong.
+const UNREADABLE: u8 = 2;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(Status::Sound) => ExitCode::SUCCESS,
+        Ok(Status::Damaged) => ExitCode::from(DAMAGED),
+        Err(error) => {
+            // Without standard error the exit code is all there is left to say.
+            let _ = writeln!(io::stderr(), "booking-wal: {error:#}");
+            ExitCode::from(UNREADABLE)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<Status> {
+    let mut output = Output::new(BufWriter::new(io::stdout().lock()));
+    let status = match &arguments.command {
+        Command::Verify(place) => verdict::verify(place, &mut output),
+        Command::Inspect(request) => listing::inspect(request, &mut output),
+        Command::Stats(place) => tally::stats(place, &mut output),
+    }?;
+    output.finish()?;
+    Ok(status)
+}

@@ -1,0 +1,126 @@
+//! All frames of a log in order, and the damage between them, past which reading goes on.
+//!
+//! What counts as damage is decided by [`wal::Reader`], as in recovery, with one exception that a
+//! reader of single frames cannot see: a log whose last segment is gone, file and all, reads as one
+//! that ends there. [`crate::verdict`] notices it. A segment header that is damaged stops this as
+//! it stops recovery, since without it no frame of the log can be told from chance.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use wal::frame::FrameView;
+use wal::header::segment_name;
+use wal::{Damage, Lsn, ReadError, Reader, SegmentSize};
+
+use crate::fault::Fault;
+
+/// What stands at a place in the log.
+#[derive(Clone, Debug)]
+pub enum Found<'a> {
+    /// A whole frame, the log's own included.
+    Frame(FrameView<'a>, Frames<'a>),
+    /// Damage.
+    Damage(Fault, Beyond),
+}
+
+/// How reading goes on behind damage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beyond {
+    /// At the next whole frame, or the next segment, so many bytes further on.
+    Skipped(u64),
+    /// Nothing readable follows.
+    Nothing,
+}
+
+/// The log that a frame belongs to, so that its place can be named.
+#[derive(Clone, Copy, Debug)]
+pub struct Frames<'a> {
+    directory: &'a Path,
+    size: SegmentSize,
+}
+
+impl Frames<'_> {
+    /// Names the place of a whole frame, with what is wrong with it.
+    pub fn fault(self, lsn: Lsn, reason: String) -> Fault {
+        Fault {
+            file: self.directory.join(segment_name(self.size.base_of(lsn))),
+            offset: self.size.offset_of(lsn),
+            lsn: lsn.get(),
+            reason,
+        }
+    }
+}
+
+/// Checks that there is a directory: the log itself takes a missing one for an empty one, which
+/// would turn a misspelt path into a sound log.
+///
+/// # Errors
+/// There is none, or it cannot be looked at.
+pub fn check_directory(directory: &Path) -> anyhow::Result<()> {
+    let found = fs::metadata(directory);
+    let found = found.with_context(|| format!("cannot read {}", directory.display()))?;
+    if !found.is_dir() {
+        bail!("cannot read {}: it is not a directory", directory.display());
+    }
+    Ok(())
+}
+
+/// Shows `visit` everything from the first frame to the end of what is written, until it breaks off.
+///
+/// # Errors
+/// The log cannot be read, or `visit` failed.
+pub fn each(
+    directory: &Path,
+    mut visit: impl FnMut(Found<'_>) -> anyhow::Result<ControlFlow<()>>,
+) -> anyhow::Result<()> {
+    check_directory(directory)?;
+    let mut reader = match Reader::open(directory) {
+        Ok(reader) => reader,
+        Err(error) => {
+            let damage = damage_in(error)?;
+            return visit(Found::Damage(Fault::from(&damage), Beyond::Nothing)).map(drop);
+        }
+    };
+    let Some(size) = reader.segments().first().map(|segment| segment.header.segment_size) else {
+        return Ok(());
+    };
+    loop {
+        let flow = match reader.next_frame() {
+            Ok(Some(view)) => visit(Found::Frame(view, Frames { directory, size }))?,
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                let damage = damage_in(error)?;
+                let beyond = go_on(&mut reader, &damage)?;
+                let flow = visit(Found::Damage(Fault::from(&damage), beyond))?;
+                if beyond == Beyond::Nothing { ControlFlow::Break(()) } else { flow }
+            }
+        };
+        if flow.is_break() {
+            return Ok(());
+        }
+    }
+}
+
+/// What is damaged, if that is what the error says; the others say that the log could not be read.
+fn damage_in(error: ReadError) -> anyhow::Result<Damage> {
+    match error {
+        ReadError::Damage(damage) => Ok(damage),
+        error @ ReadError::Directory(_) => Err(error.into()),
+        error @ (ReadError::NoSuchPosition { .. } | ReadError::CutBehindReader { .. }) => {
+            let restarted = "a server has started beside this and changed the log; run it again";
+            Err(anyhow::Error::new(error).context(restarted))
+        }
+    }
+}
+
+fn go_on(reader: &mut Reader, damage: &Damage) -> anyhow::Result<Beyond> {
+    // A whole frame of a newer version: the reader stands behind it already, and skipping from
+    // there would lose the frame that follows.
+    let behind = reader.position().since(damage.lsn);
+    if behind > 0 {
+        return Ok(Beyond::Skipped(behind));
+    }
+    Ok(reader.skip_damage()?.map_or(Beyond::Nothing, Beyond::Skipped))
+}

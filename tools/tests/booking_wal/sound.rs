@@ -1,0 +1,228 @@
+//! Logs in which nothing is damaged.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use tempfile::TempDir;
+
+use crate::run::{Run, program, run};
+use crate::story::{self, SEGMENT_BYTES, Story};
+
+#[test]
+fn verify_sums_up() {
+    let story = Story::told();
+    let told = run(story.path(), &["verify"]);
+    let expected = format!(
+        "directory     DIR
+uuid          {}
+epoch         1
+segments      2
+records       10
+bytes         {}
+end           LSN {}
+durable       at least to LSN {}
+tail          clean: the log was closed in order
+verdict       sound
+",
+        story.uuid,
+        story.end.get() - 4096,
+        story.end.get(),
+        story.end.get() - 32,
+    );
+    assert_eq!(told.stdout, expected, "{told:?}");
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn verify_sums_up_for_machines() {
+    let story = Story::told();
+    let told = run(story.path(), &["verify", "--json"]);
+    let expected = format!(
+        "{{\"directory\":\"DIR\",\"verdict\":\"sound\",\"uuid\":\"{}\",\"epoch\":1,\
+         \"segments\":2,\"records\":10,\"bytes\":{},\"end\":{},\"durable_floor\":{},\
+         \"clean\":true,\"torn\":null}}\n",
+        story.uuid,
+        story.end.get() - 4096,
+        story.end.get(),
+        story.end.get() - 32,
+    );
+    assert_eq!((told.code, told.stdout), (0, expected));
+}
+
+#[test]
+fn stats_count_by_kind() {
+    let story = Story::told();
+    let told = run(story.path(), &["stats"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    for (kind, number, frames) in
+        [("user_created", 16, 2), ("held", 20, 2), ("expired", 23, 1), ("seal", 4, 1)]
+    {
+        let line: Vec<_> = told.line_with(kind).split_whitespace().collect();
+        let [number, frames] = [number, frames].map(|number: u32| number.to_string());
+        assert_eq!(line[..3], [number.as_str(), kind, frames.as_str()]);
+    }
+    let files = format!("segments      2 of {SEGMENT_BYTES} bytes, {} in all", 2 * SEGMENT_BYTES);
+    assert_eq!(told.line_with("segments      2 of"), files);
+    let next = format!("epoch 2 from LSN {} on", SEGMENT_BYTES + 4096);
+    assert!(told.line_with("next").contains(&next), "{told:?}");
+    assert!(told.line_with("verdict").contains("sound"));
+
+    let json = run(story.path(), &["stats", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let bytes = json["kinds"].as_array().unwrap().iter().map(|kind| kind["bytes"].as_u64());
+    assert_eq!(bytes.sum::<Option<u64>>(), Some(story.end.get() - 4096));
+    assert_eq!(json["recovery"]["verdict"], "sound");
+    assert_eq!(json["next"]["file"], "wal-0000000000100000.seg");
+}
+
+#[test]
+fn a_torn_tail_is_told_and_is_no_damage() {
+    let story = Story::told();
+    story.tear();
+    let told = run(story.path(), &["verify"]);
+    assert_eq!(told.code, 0, "{told:?}");
+    let end = story.end;
+    let place = format!("DIR/wal-0000000000000000.seg at offset {end} (LSN {end}): ");
+    let tail = told.line_with("tail");
+    assert!(tail.starts_with(&format!("tail          torn: {place}")), "{tail}");
+    assert!(tail.ends_with("; 64 bytes would be dropped"), "{tail}");
+    let json = run(story.path(), &["verify", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(json["torn"]["offset"], end.get());
+    assert_eq!(json["torn"]["bytes_dropped"], 64);
+    assert_eq!(run(story.path(), &["inspect"]).code, 0);
+    assert_eq!(run(story.path(), &["stats"]).code, 0);
+}
+
+#[test]
+fn an_empty_directory_is_a_log_to_be_begun() {
+    let directory = TempDir::new().unwrap();
+    let verdict = "verdict       no log: a server would begin one\n";
+    let told = run(directory.path(), &["verify"]);
+    assert_eq!((told.code, told.stdout), (0, format!("directory     DIR\n{verdict}")));
+    let told = run(directory.path(), &["inspect"]);
+    assert_eq!((told.code, told.stdout.as_str()), (0, ""));
+    let told = run(directory.path(), &["stats"]);
+    assert_eq!(told.code, 0);
+    assert!(told.stdout.ends_with(verdict), "{told:?}");
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing was made there");
+}
+
+#[test]
+fn what_cannot_be_read_is_neither_sound_nor_damaged() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    for command in ["verify", "inspect", "stats"] {
+        for (path, reason) in
+            [(directory.path().join("missing"), "No such file"), (file.clone(), "not a directory")]
+        {
+            let told = run(&path, &[command]);
+            assert_eq!((told.code, told.stdout.as_str()), (2, ""), "{told:?}");
+            assert!(told.stderr.starts_with("booking-wal: cannot read DIR"), "{told:?}");
+            assert!(told.stderr.contains(reason), "{told:?}");
+        }
+    }
+    let foreign = directory.path().join("wal-notes.txt");
+    fs::write(&foreign, "").unwrap();
+    let told = run(directory.path(), &["verify"]);
+    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.stderr.contains("wal-notes.txt"), "{told:?}");
+}
+
+#[test]
+fn wrong_usage_is_told_from_damage() {
+    let story = Story::told();
+    for arguments in [
+        &["repair"][..],
+        &["verify", "--fast"],
+        &["inspect", "--since", "yesterday"],
+        &["inspect", "--user", "ada"],
+        &["inspect", "--event", &story::ada()],
+        &["inspect", "--kind", "sold"],
+    ] {
+        let told = run(story.path(), arguments);
+        assert_eq!((told.code, told.stdout.as_str()), (2, ""), "{arguments:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let story = Story::told_with(|log| {
+        for _ in 0..5_000 {
+            story::tell(log, &story::refrain());
+        }
+    });
+    for command in ["inspect", "stats", "verify"] {
+        let mut child = program()
+            .arg(command)
+            .arg(story.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        let mut stdout = BufReader::with_capacity(16, child.stdout.take().unwrap());
+        stdout.read_line(&mut first).unwrap();
+        drop(stdout);
+        let output = child.wait_with_output().unwrap();
+        assert!(first.ends_with('\n'), "{first:?}");
+        assert_eq!(output.status.code(), Some(0), "{command}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{command}");
+    }
+}
+
+#[test]
+fn a_log_in_use_reads_as_sound_and_grows() {
+    let directory = TempDir::new().unwrap();
+    let log = story::open(directory.path());
+    let done = AtomicBool::new(false);
+    let counted = |told: &Run| {
+        let records = told.line_with("records").split_whitespace().nth(1).unwrap().to_owned();
+        records.parse::<u64>().unwrap()
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                // A full log refuses for a moment; what is left out is not missed.
+                if log.has_room() {
+                    story::tell(&log, &story::refrain());
+                    log.kick();
+                }
+                thread::yield_now();
+            }
+        });
+        let runs: Vec<_> = (0..5)
+            .map(|_| {
+                let others = ["inspect", "stats"].map(|command| run(directory.path(), &[command]));
+                (run(directory.path(), &["verify"]), others)
+            })
+            .collect();
+        // Before anything is asserted, or a failure would wait for the writer for ever.
+        done.store(true, Ordering::Relaxed);
+        for (verify, others) in &runs {
+            assert_eq!((verify.code, verify.stderr.as_str()), (0, ""), "{verify:?}");
+            assert!(!verify.stdout.contains("tail          clean"), "{verify:?}");
+            assert!(others.iter().all(|other| other.code == 0), "a false alarm");
+        }
+        let counts: Vec<_> = runs.iter().map(|(verify, _)| counted(verify)).collect();
+        assert!(counts.is_sorted() && counts.first() < counts.last(), "{counts:?}");
+    });
+    log.seal().unwrap();
+    assert!(run(directory.path(), &["verify"]).stdout.contains("tail          clean"));
+}
+
+#[test]
+fn nothing_is_changed() {
+    let story = Story::told();
+    story.tear();
+    fs::write(story.path().join("wal-0000000000200000.seg.tmp"), "half-made").unwrap();
+    let before = story.files();
+    for command in ["verify", "inspect", "stats"] {
+        assert_eq!(run(story.path(), &[command]).code, 0);
+    }
+    assert!(story.files() == before, "a file was changed");
+}

@@ -1,0 +1,225 @@
+//! Logs that the tests read: a few facts, written through the real log, whose ids and times are
+//! fixed. Nobody waits for a sync in between, so that no idle frame moves a position.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use booking_manager::codec;
+use booking_manager::domain::{
+    Amount, BookingId, Currency, EventCreated, EventId, EventNumber, Fact, Held, KeyBound,
+    PublicId, RequestStamp, RowNumber, SlotIndex, Subject, Tag, Timestamp, Transition, UserCreated,
+    UserDeleted, UserId, UserNumber, UserUpdated,
+};
+use tempfile::TempDir;
+use uuid::Uuid;
+use wal::frame::FrameHeader;
+use wal::header::SegmentHeader;
+use wal::{DirectoryError, Kind, Log, Lsn, OpenError, RecordType, Urgency};
+
+pub(crate) const SEGMENT_BYTES: u64 = 1 << 20;
+const START: u64 = 1_700_000_000_000;
+
+const ADA: UserId = UserId { number: UserNumber::new(0), tag: Tag::new(0xada) };
+const BOB: UserId = UserId { number: UserNumber::new(1), tag: Tag::new(0xb0b) };
+const SHOW: EventId = EventId { number: EventNumber::new(0), tag: Tag::new(0x5403) };
+const FIRST: RowNumber = RowNumber::new(1);
+const SECOND: RowNumber = RowNumber::new(2);
+const FIRST_TAG: Tag = Tag::new(0xf1);
+
+pub(crate) fn ada() -> String {
+    uuid(ADA.public())
+}
+
+pub(crate) fn show() -> String {
+    uuid(SHOW.public())
+}
+
+pub(crate) fn first_booking() -> String {
+    uuid(BookingId { event: SHOW.number, row: FIRST, tag: FIRST_TAG }.public())
+}
+
+fn uuid(id: PublicId) -> String {
+    Uuid::from_u128(id.0).to_string()
+}
+
+fn after(millis: u64) -> Timestamp {
+    Timestamp::from_millis(START + millis)
+}
+
+pub(crate) fn open(directory: &Path) -> Log {
+    let mut options = wal::Options::new(directory);
+    options.segment_bytes = SEGMENT_BYTES;
+    let log = loop {
+        match Log::open(options.clone(), |_| Ok::<(), Infallible>(())) {
+            Ok((log, _)) => break log,
+            // A program that another test is starting has the lock of the log before this one,
+            // which it got by the fork, for as long as it takes to its exec.
+            Err(OpenError::Directory(DirectoryError::Locked { .. })) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    while log.stats().segments_ahead == 0 {
+        thread::yield_now();
+    }
+    log
+}
+
+/// Appends a fact; gives where it begins.
+pub(crate) fn tell(log: &Log, fact: &Fact<'_>) -> Lsn {
+    let encoded = codec::encode(fact);
+    append(log, encoded.record, encoded.payload())
+}
+
+/// Appends a record of a kind that this version does not know.
+pub(crate) fn tell_riddle(log: &Log) -> Lsn {
+    let record = RecordType { kind: Kind::new(99), version: 1, ignorable: false };
+    append(log, record, b"?")
+}
+
+fn append(log: &Log, record: RecordType, payload: &[u8]) -> Lsn {
+    let reservation = log.reserve(record, Urgency::Take, payload).unwrap();
+    let lsn = reservation.lsn();
+    reservation.commit();
+    lsn
+}
+
+/// A fact of each kind but a cancellation: one booking is confirmed, another expires.
+fn chapters() -> Vec<Fact<'static>> {
+    let stamp = RequestStamp { key: "order-1", fingerprint: 0xfeed };
+    let held = |row, tag, user: UserId, seats: &[u32], at, stamp| {
+        Fact::Held(Held {
+            event: SHOW.number,
+            row,
+            tag,
+            user: user.number,
+            tickets: Cow::Owned(seats.iter().map(|&seat| SlotIndex::new(seat - 1)).collect()),
+            total: Amount::from_minor(7_550 * i64::try_from(seats.len()).unwrap()).unwrap(),
+            at: after(at),
+            deadline: after(at + 600_000),
+            stamp,
+        })
+    };
+    let ended = |row, at, stamp| Transition { event: SHOW.number, row, at: after(at), stamp };
+    let bound = Subject::Confirmed(SHOW.number, FIRST);
+    vec![
+        user(ADA, "ada@example.com", "Ada \"Countess\" Lovelace", 0),
+        user(BOB, "bob@example.com", "Bob", 1),
+        Fact::EventCreated(EventCreated {
+            event: SHOW,
+            ticket_key: 0x5ec2e7,
+            name: "Night",
+            artist: "The Queens",
+            venue: "Hall 1",
+            date: "2025-06-01T20:00:00Z",
+            total_seats: 10,
+            price: Amount::from_minor(7_550).unwrap(),
+            currency: Currency::from_code("EUR").unwrap(),
+            at: after(2),
+            stamp: None,
+        }),
+        held(FIRST, FIRST_TAG, ADA, &[1, 5], 3, Some(stamp)),
+        held(SECOND, Tag::new(0xf2), BOB, &[10], 4, None),
+        Fact::Confirmed(ended(FIRST, 5, None)),
+        Fact::KeyBound(KeyBound { stamp, subject: bound, at: after(6) }),
+        Fact::Expired(ended(SECOND, 600_004, None)),
+        Fact::UserUpdated(UserUpdated {
+            user: BOB.number,
+            email: "robert@example.com",
+            name: "Robert",
+            at: after(600_005),
+        }),
+        Fact::UserDeleted(UserDeleted { user: BOB.number, at: after(600_006) }),
+    ]
+}
+
+fn user(id: UserId, email: &'static str, name: &'static str, at: u64) -> Fact<'static> {
+    Fact::UserCreated(UserCreated { user: id, email, name, at: after(at), stamp: None })
+}
+
+/// A fact that may be told any number of times.
+pub(crate) fn refrain() -> Fact<'static> {
+    Fact::UserUpdated(UserUpdated {
+        user: ADA.number,
+        email: "ada@example.com",
+        name: "Ada",
+        at: after(7),
+    })
+}
+
+/// A log that was closed in order.
+pub(crate) struct Story {
+    pub(crate) directory: TempDir,
+    pub(crate) uuid: Uuid,
+    /// Where each fact begins.
+    pub(crate) lsns: Vec<Lsn>,
+    /// Where the log ends.
+    pub(crate) end: Lsn,
+}
+
+impl Story {
+    pub(crate) fn told() -> Self {
+        Self::told_with(|_| ())
+    }
+
+    /// With something more before the end.
+    pub(crate) fn told_with(more: impl FnOnce(&Log)) -> Self {
+        let directory = TempDir::new().unwrap();
+        let log = open(directory.path());
+        let lsns = chapters().iter().map(|fact| tell(&log, fact)).collect();
+        more(&log);
+        let end = log.seal().unwrap();
+        Self { uuid: log.uuid(), lsns, end, directory }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The segment of all of it.
+    pub(crate) fn segment(&self) -> PathBuf {
+        self.path().join("wal-0000000000000000.seg")
+    }
+
+    /// Inverts one bit.
+    pub(crate) fn flip(&self, offset: u64) {
+        let file = OpenOptions::new().read(true).write(true).open(self.segment()).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, offset).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
+    }
+
+    /// Turns a record into one of the log's own frames, whole, of a kind that this version neither
+    /// knows nor may skip.
+    pub(crate) fn make_newer(&self, lsn: Lsn) {
+        let mut bytes = fs::read(self.segment()).unwrap();
+        let expected = SegmentHeader::decode(&bytes[..4096]).unwrap().expected();
+        let at = usize::try_from(lsn.get()).unwrap();
+        let record = wal::frame::find(&bytes[at..], lsn, expected).unwrap().header;
+        let newer = FrameHeader { kind: Kind::new(9), ..record };
+        newer.seal_body(expected.seed, &mut bytes[at + 4..at + record.span()]);
+        fs::write(self.segment(), bytes).unwrap();
+    }
+
+    /// Writes something behind the end, as a crash may leave it.
+    pub(crate) fn tear(&self) {
+        let file = OpenOptions::new().write(true).open(self.segment()).unwrap();
+        file.write_all_at(&[0x5a; 64], self.end.get()).unwrap();
+    }
+
+    /// All files with their content and the time of their last change.
+    pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
+        let entries = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = entries
+            .map(|path| {
+                let changed = fs::metadata(&path).unwrap().modified().unwrap();
+                (path.clone(), fs::read(&path).unwrap(), changed)
+            })
+            .collect();
+        files.sort();
+        files
+    }
+}
