@@ -49,7 +49,7 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::USAGE);
         }
     };
-    telemetry::init(config.log_level, config.log_format);
+    let _lines = telemetry::init(config.log_level, config.log_format);
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

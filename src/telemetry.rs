@@ -1,8 +1,9 @@
 //! Log lines: where they go and how they look.
 //!
 //! Lines go to standard error; standard output carries only what `--help` and `--version` were asked
-//! for. A line is made in the memory of the thread that writes it and leaves in one write under the
-//! lock of standard error, so lines of different threads never mix. A panic is logged like anything
+//! for. A line is made in the memory of the thread that logs it and handed to a thread that writes
+//! it in one piece, so lines never mix and nobody who serves a request waits for whoever reads the
+//! log: when [`LINES_MAX`] of them wait to be written, further ones are dropped. A panic is logged like anything
 //! else, with its thread and place, and then ends the process in every build profile: a thread that
 //! died in the middle of something must not leave the others to answer for it.
 //!
@@ -14,24 +15,38 @@ use std::panic::PanicHookInfo;
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
 
 use crate::config::{LogFormat, LogLevel};
 
-/// Sends log lines to standard error from now on, and panics with them.
+/// How many lines may wait for a slow reader of standard error.
+const LINES_MAX: usize = 8_192;
+
+/// Sends log lines to standard error from now on, and panics with them. Dropping what it returns
+/// writes the lines that are still waiting, for a second at most.
 ///
 /// # Panics
 /// When called twice: the process has one log.
-pub fn init(level: LogLevel, format: LogFormat) {
+#[must_use]
+pub fn init(level: LogLevel, format: LogFormat) -> WorkerGuard {
     let colours = format == LogFormat::Text && std::io::stderr().is_terminal();
-    let subscriber = subscriber(level, format, colours, std::io::stderr);
-    tracing::subscriber::set_global_default(subscriber).expect("called once, first thing in main");
-    std::panic::set_hook(Box::new(|panic| {
-        log_panic(panic);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(LINES_MAX)
+        .thread_name("log-lines")
+        .finish(std::io::stderr());
+    let lines = subscriber(level, format, colours, writer);
+    tracing::subscriber::set_global_default(lines).expect("called once, first thing in main");
+    std::panic::set_hook(Box::new(move |panic| {
+        // Written by this thread itself, since the process ends here.
+        let last = subscriber(level, format, colours, std::io::stderr);
+        tracing::subscriber::with_default(last, || log_panic(panic));
         std::process::abort();
     }));
+    guard
 }
 
 fn subscriber<W>(
@@ -164,7 +179,7 @@ mod tests {
     #[test]
     fn a_panic_is_logged_and_ends_the_process() {
         if std::env::var_os(PANIC_HERE).is_some() {
-            init(LogLevel::Info, LogFormat::Json);
+            let _lines = init(LogLevel::Info, LogFormat::Json);
             let thread = std::thread::Builder::new().name("unlucky".to_owned());
             let _ = thread.spawn(|| panic!("on purpose")).unwrap().join();
             // Not reached: the process has ended, whatever the thread was.

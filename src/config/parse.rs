@@ -22,8 +22,8 @@ pub(super) const BOOKINGS_MAX_MAX: u64 = 1 << 32;
 pub(super) const IDEMPOTENCY_KEYS_MAX_MAX: u64 = 1 << 30;
 pub(super) const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 pub(super) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-/// One frame of the log must fit.
-pub(super) const UNSYNCED_BYTES_MIN: u64 = 64 << 10;
+/// Two frames of the log must fit.
+pub(super) const UNSYNCED_BYTES_MIN: u64 = 128 << 10;
 /// What a frame can say of its distance to the durable mark.
 pub(super) const UNSYNCED_BYTES_MAX: u64 = 2 << 30;
 const CORS_ORIGINS_MAX: usize = 64;

@@ -31,6 +31,8 @@ pub enum Refusal {
     TooManyTickets,
     /// These ids name no ticket of the event.
     UnknownTickets(Vec<PublicId>),
+    /// What a listing was to go on behind is not in it.
+    UnknownCursor,
     /// The booking belongs to somebody else.
     NotYourBooking,
     /// These tickets were not free.
@@ -67,6 +69,7 @@ impl Refusal {
             Self::DuplicateTickets(_) => "duplicate_tickets",
             Self::TooManyTickets => "too_many_tickets",
             Self::UnknownTickets(_) => "unknown_tickets",
+            Self::UnknownCursor => "bad_parameter",
             Self::NotYourBooking => "not_your_booking",
             Self::SeatsUnavailable(_) => "seats_unavailable",
             Self::EmailTaken => "email_taken",
@@ -95,6 +98,7 @@ impl Refusal {
             | Self::DuplicateTickets(_)
             | Self::TooManyTickets
             | Self::UnknownTickets(_)
+            | Self::UnknownCursor
             | Self::NotYourBooking
             | Self::EmailTaken
             | Self::BookingExpired

@@ -159,12 +159,12 @@ impl Engine {
 
     /// Begins a listing of events, oldest first, behind the event `after`.
     ///
-    /// Refused: `EventNotFound`.
+    /// Refused: `UnknownCursor`.
     pub fn events(&self, after: Option<PublicId>) -> Answer<'_, EventCursor> {
         self.answer(|| {
             let next = match after {
                 None => 0,
-                Some(id) => self.find_event(id).ok_or(Refusal::EventNotFound)?.id.number.get() + 1,
+                Some(id) => self.find_event(id).ok_or(Refusal::UnknownCursor)?.id.number.get() + 1,
             };
             Ok((EventCursor { next, end: self.store.events.claimed() }, None))
         })
@@ -189,7 +189,7 @@ impl Engine {
     /// Begins a listing of an event's tickets in seat order, behind the ticket `after`. The event
     /// comes with it, for what its tickets share.
     ///
-    /// Refused: `EventNotFound`, `UnknownTickets`.
+    /// Refused: `EventNotFound`, `UnknownCursor`.
     pub fn tickets(
         &self,
         event: PublicId,
@@ -202,7 +202,7 @@ impl Engine {
                 None => 0,
                 Some(id) => match event.slot_of(id) {
                     Some(slot) => slot.get() + 1,
-                    None => return Err(Refusal::UnknownTickets(vec![id])),
+                    None => return Err(Refusal::UnknownCursor),
                 },
             };
             let end = event.details.total_seats;

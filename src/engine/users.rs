@@ -309,7 +309,7 @@ impl Engine {
 
     /// Begins a listing of a user's bookings, newest first, behind the booking `after` of theirs.
     ///
-    /// Refused: `UserNotFound`, `BookingNotFound`.
+    /// Refused: `UserNotFound`, `UnknownCursor`.
     pub fn user_bookings(
         &self,
         user: PublicId,
@@ -321,9 +321,9 @@ impl Engine {
             let next = match after {
                 None => user.newest(),
                 Some(id) => {
-                    let (_, _, row) = self.find_booking(id).ok_or(Refusal::BookingNotFound)?;
+                    let (_, _, row) = self.find_booking(id).ok_or(Refusal::UnknownCursor)?;
                     if row.terms.user != user.id.number {
-                        return Err(Refusal::BookingNotFound);
+                        return Err(Refusal::UnknownCursor);
                     }
                     row.earlier()
                 }

@@ -224,6 +224,7 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Refusal::UnknownTickets(_)
         | Refusal::KeyReused
         | Refusal::TotalTooLarge => StatusCode::UNPROCESSABLE_ENTITY,
+        Refusal::UnknownCursor => StatusCode::BAD_REQUEST,
         Refusal::NotYourBooking => StatusCode::FORBIDDEN,
         Refusal::SeatsUnavailable(_)
         | Refusal::EmailTaken
@@ -244,6 +245,7 @@ fn title_of(refusal: &Refusal) -> &'static str {
         Refusal::DuplicateTickets(_) => "A ticket is named more than once",
         Refusal::TooManyTickets => "Too many tickets for one booking",
         Refusal::UnknownTickets(_) => "Some tickets do not exist",
+        Refusal::UnknownCursor => "A parameter is not acceptable",
         Refusal::NotYourBooking => "The booking belongs to another user",
         Refusal::SeatsUnavailable(_) => "Some seats are not available",
         Refusal::EmailTaken => "The e-mail address is taken",
@@ -267,6 +269,7 @@ fn detail_of(refusal: &Refusal) -> &'static str {
             "One booking takes at most 100 tickets."
         }
         Refusal::UnknownTickets(_) => "These ticket_ids name no ticket of the event.",
+        Refusal::UnknownCursor => "The list has nothing with the id that after names.",
         Refusal::NotYourBooking => "Only the user who made it can confirm or cancel it.",
         Refusal::SeatsUnavailable(_) => "Nothing was booked; conflicts lists what was not free.",
         Refusal::EmailTaken => "Another user has it; case does not count.",
@@ -334,6 +337,12 @@ fn write_members(json: &mut Json, reason: &Reason) {
         Reason::Engine(Refusal::DuplicateTickets(tickets) | Refusal::UnknownTickets(tickets)) => {
             ids(json, tickets);
         }
+        Reason::Engine(Refusal::TotalTooLarge) => {
+            let detail = "the sum of their prices is too large";
+            json.raw(",\"errors\":[{\"pointer\":\"/ticket_ids\",\"detail\":")
+                .string(detail)
+                .raw("}]");
+        }
         Reason::Engine(Refusal::TooManyTickets) => {
             json.raw(",\"limit\":").number(TICKETS_PER_BOOKING_MAX as u64);
         }
@@ -354,6 +363,7 @@ fn write_members(json: &mut Json, reason: &Reason) {
             Refusal::UserNotFound
             | Refusal::EventNotFound
             | Refusal::BookingNotFound
+            | Refusal::UnknownCursor
             | Refusal::NotYourBooking
             | Refusal::EmailTaken
             | Refusal::BookingExpired
@@ -362,7 +372,6 @@ fn write_members(json: &mut Json, reason: &Reason) {
             | Refusal::RequestInFlight
             | Refusal::KeyReused
             | Refusal::UserHasBookings
-            | Refusal::TotalTooLarge
             | Refusal::Overloaded
             | Refusal::StorageUnavailable,
         ) => {}

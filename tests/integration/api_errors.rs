@@ -102,6 +102,10 @@ fn a_bad_parameter_is_refused() {
         format!("/api/users/{user}/bookings?status=folded"),
         "/api/events?limit=x".to_owned(),
         "/api/events?after=x".to_owned(),
+        // Ids, but of nothing that the list has.
+        format!("/api/events?after={user}"),
+        format!("/api/events/{}/tickets?after={user}", show.id),
+        format!("/api/users/{user}/bookings?after={user}"),
     ] {
         client.get(&path).expect_refusal(400, "bad_parameter");
     }

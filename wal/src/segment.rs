@@ -165,11 +165,18 @@ fn name(
     Ok(LiveSegment { path, ..segment })
 }
 
-/// A full disk is no failure; everything else is final.
+/// A full disk is no failure, and neither is a process or a system that is out of descriptors or
+/// memory for the moment: nothing of the new file is in use yet, so it can be tried again.
+/// Everything else is final.
 fn failed(operation: &'static str, path: &Path, error: io::Error) -> MakeError {
-    let full =
-        [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
-    if full.contains(&error.kind()) {
+    let full = [
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::QuotaExceeded,
+        io::ErrorKind::FileTooLarge,
+        io::ErrorKind::OutOfMemory,
+    ];
+    let exhausted = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
+    if full.contains(&error.kind()) || exhausted.contains(&error.raw_os_error()) {
         MakeError::NoSpace
     } else {
         MakeError::Failed(Poison::new(operation, path, &error))
