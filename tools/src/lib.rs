@@ -1,7 +1,7 @@
 //! `booking-wal`: opens the log of a data directory offline, or beside a running server.
 //!
 //! **Invariant:** nothing here changes anything. No lock is taken, no file is opened for writing,
-//! nothing is synced; a server that has the directory does not notice.
+//! nothing is synced. A server that has the directory pays for it in reads of its disk alone.
 //!
 //! Reading order: [`arguments`] is what can be asked for; [`verdict`], [`listing`] and [`tally`]
 //! answer the three subcommands; [`frames`] is how two of them read on past damage, and [`fault`]
