@@ -34,8 +34,9 @@ pub enum Command {
     ///
     /// Each line has the record's LSN, epoch, time (RFC 3339, UTC), kind and decoded fields. Public
     /// ids are shown where the record that issued them is in the log. Damage is named in its place,
-    /// and the listing goes on behind it. The secret of an event's ticket ids is not shown, except
-    /// in what --raw shows.
+    /// and the listing goes on behind it; what a crash left torn behind the end is not listed, only
+    /// `verify` tells of it. The secret of an event's ticket ids is not shown, except in what
+    /// --raw shows.
     Inspect(Request),
     /// Count segments, records and bytes by kind, and say what recovery would do now
     Stats(Place),
@@ -47,7 +48,7 @@ pub struct Place {
     /// The data directory
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
-    /// Answer in JSON: one object, for `inspect` one a line
+    /// Answer in JSON: one object, or for `inspect` one object a line
     #[arg(long)]
     pub json: bool,
 }

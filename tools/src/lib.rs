@@ -1,7 +1,9 @@
 //! `booking-wal`: opens the log of a data directory offline, or beside a running server.
 //!
 //! **Invariant:** nothing here changes anything. No lock is taken, no file is opened for writing,
-//! nothing is synced; a server that has the directory does not notice.
+//! nothing is synced. What a server that has the directory can notice is the load: `verify` and
+//! `stats` read the medium, as recovery does, and so let go of the cached pages of the log, for
+//! which the kernel may write some of them back sooner than it would have.
 //!
 //! Reading order: [`arguments`] is what can be asked for; [`verdict`], [`listing`] and [`tally`]
 //! answer the three subcommands; [`frames`] is how two of them read on past damage, and [`fault`]
