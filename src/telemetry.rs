@@ -30,7 +30,6 @@ const LINES_MAX: usize = 8_192;
 ///
 /// # Panics
 /// When called twice: the process has one log.
-#[must_use]
 pub fn init(level: LogLevel, format: LogFormat) -> WorkerGuard {
     let colours = format == LogFormat::Text && std::io::stderr().is_terminal();
     let (writer, guard) = NonBlockingBuilder::default()

@@ -348,6 +348,19 @@ pub fn decode(kind: Kind, version: u8, payload: &[u8]) -> Result<Fact<'_>, Codec
     }
 }
 
+/// Reads the fact of a record; `None` for one that this program does not know and that says of
+/// itself that it may be skipped.
+///
+/// # Errors
+///
+/// As [`decode`].
+pub fn decode_record<'a>(record: &wal::Record<'a>) -> Result<Option<Fact<'a>>, CodecError> {
+    match decode(record.kind, record.version, record.payload) {
+        Err(CodecError::Unknown { .. }) if record.ignorable => Ok(None),
+        decoded => decoded.map(Some),
+    }
+}
+
 fn unpack<'a, T: BorrowDecode<'a, ()>>(payload: &'a [u8]) -> Result<T, CodecError> {
     let (fact, length) = bincode::borrow_decode_from_slice(payload, LAYOUT)
         .map_err(|error| CodecError::Malformed(error.to_string()))?;

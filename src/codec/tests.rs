@@ -165,6 +165,21 @@ fn bytes_that_are_missing_or_left_over_are_refused() {
 }
 
 #[test]
+fn an_unknown_record_is_skipped_only_if_it_says_so() {
+    let record = |ignorable| wal::Record {
+        lsn: wal::Lsn::ZERO,
+        end: wal::Lsn::ZERO,
+        kind: Kind::new(99),
+        version: 1,
+        ignorable,
+        epoch: 1,
+        payload: &[],
+    };
+    assert!(matches!(decode_record(&record(true)), Ok(None)));
+    assert!(matches!(decode_record(&record(false)), Err(CodecError::Unknown { .. })));
+}
+
+#[test]
 fn a_hostile_length_allocates_nothing() {
     let encoded = encode(&Fact::Held(held()));
     let mut payload = encoded.payload().to_vec();

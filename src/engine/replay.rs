@@ -50,11 +50,7 @@ impl Replay {
         store: &Store,
         record: &wal::Record<'_>,
     ) -> Result<(), ReplayError> {
-        let fact = match codec::decode(record.kind, record.version, record.payload) {
-            // A newer version wrote it, and says that the state does not depend on it.
-            Err(CodecError::Unknown { .. }) if record.ignorable => return Ok(()),
-            decoded => decoded?,
-        };
+        let Some(fact) = codec::decode_record(record)? else { return Ok(()) };
         self.newest = self.newest.max(fact.at());
         self.records += 1;
         if self.records.is_multiple_of(RECORDS_PER_PURGE) {

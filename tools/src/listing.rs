@@ -76,8 +76,9 @@ pub fn inspect(request: &Request, output: &mut Output<impl Write>) -> anyhow::Re
             Found::Frame(view, _) if view.header.kind.is_internal() => {}
             Found::Frame(view, frames) => {
                 let record = view.record();
-                match codec::decode(record.kind, record.version, record.payload) {
-                    Ok(fact) => {
+                match codec::decode_record(&record) {
+                    Ok(None) => {}
+                    Ok(Some(fact)) => {
                         names.learn(&fact);
                         if request.filter.wants(&record, &fact, &names) {
                             let line = line(&record, &fact, &names, request.raw);

@@ -139,9 +139,11 @@ fn count(kinds: &mut BTreeMap<u16, Share>, view: &FrameView<'_>) -> Result<(), S
     let decoded = if kind.is_internal() {
         Ok(internal_name(kind).to_owned())
     } else {
-        codec::decode(kind, view.header.version, view.payload)
-            .map(|fact| fields::kind(&fact).to_owned())
-            .map_err(|error| refused_record(&error))
+        let name = |fact: Option<_>| match fact {
+            Some(fact) => fields::kind(&fact).to_owned(),
+            None => format!("kind_{}", kind.get()),
+        };
+        codec::decode_record(&view.record()).map(name).map_err(|error| refused_record(&error))
     };
     let number = kind.get();
     let share = kinds.entry(number).or_insert_with(|| Share {

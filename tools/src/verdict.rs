@@ -99,7 +99,7 @@ impl Verdict {
         check_directory(directory)?;
         let mut decoded = 0;
         let outcome = wal::verify(directory, |record| {
-            codec::decode(record.kind, record.version, record.payload)?;
+            codec::decode_record(&record)?;
             decoded += 1;
             Ok::<_, codec::CodecError>(())
         });
