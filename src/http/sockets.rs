@@ -206,6 +206,28 @@ fn request_ids_are_echoed_or_made() {
 }
 
 #[test]
+fn a_request_id_like_a_status_line_is_no_answer() {
+    let (running, _shared) = start(options());
+    let at = running.local_addr();
+    for method in ["HEAD /livez", "OPTIONS /api/bookings", "GET /livez"] {
+        for id in ["HTTP/1.1-400", "HTTP/1.0", "HTTP/1.1"] {
+            let answer = exchange(
+                at,
+                format!(
+                    "{method} HTTP/1.1\r\nhost: x\r\nx-request-id: {id}\r\n\r\n\
+                     GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+                )
+                .as_bytes(),
+            );
+            assert!(answer.0.contains(&format!("\r\nx-request-id: {id}\r\n")), "{}", answer.0);
+            assert_eq!(answer.0.matches("\r\n\r\n").count(), 2, "{}", answer.0);
+            assert_eq!(answer.status(), 200);
+        }
+    }
+    running.drain(PATIENCE).unwrap();
+}
+
+#[test]
 fn one_client_too_many_is_told_so_and_the_others_stay() {
     let (running, shared) = start(HttpOptions { max_connections: 1, ..options() });
     let at = running.local_addr();

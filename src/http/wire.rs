@@ -241,41 +241,56 @@ impl Wire {
         if self.peer.collected.borrow().bytes.len() >= COLLECTED_BYTES_MAX {
             ready!(self.peer.poll_send(cx))?;
         }
+        // Heads come first: a bare answer can only be at the end of what begins a write, even where
+        // hyper still holds the body of the answer before it.
+        let first = parts.first().map_or(&[][..], |part| part);
+        let bare = bare_answer(first);
         let mut collected = self.peer.collected.borrow_mut();
         let bytes = &mut collected.bytes;
-        let before = bytes.len();
-        for part in parts {
+        bytes.extend_from_slice(bare.map_or(first, |(start, _)| &first[..start]));
+        for part in parts.iter().skip(1) {
             bytes.extend_from_slice(part);
         }
-        let taken = bytes.len() - before;
-        if let Some((start, status)) = bare_answer(&bytes[before..]) {
-            bytes.truncate(before + start);
+        if let Some((_, status)) = bare {
             bytes.extend_from_slice(&(self.substitute)(status));
             self.peer.linger();
         }
-        Poll::Ready(Ok(taken))
+        Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
     }
 }
 
 /// Where in `bytes` a bare answer of hyper's begins, if they end with one.
 ///
-/// Every answer of ours carries a request identifier, and no body of ours ends with an empty line,
-/// so nothing else is ever taken for one.
+/// It begins where an answer can: with the bytes, or after an empty line. It has no header but
+/// those below, while every answer of ours has a request identifier; and a body of ours (JSON or
+/// lines of text) has no carriage return.
 fn bare_answer(bytes: &[u8]) -> Option<(usize, StatusCode)> {
-    const START: &[u8] = b"HTTP/1.";
-    if !bytes.ends_with(b"\r\n\r\n") {
-        return None;
-    }
-    let from = bytes.len().saturating_sub(BARE_BYTES_MAX);
-    let window = &bytes[from..];
-    let start = window.windows(START.len()).rposition(|part| part == START)?;
-    let head = &window[start..];
-    let ours = b"x-request-id:";
-    if head.windows(ours.len()).any(|part| part == ours) {
-        return None;
-    }
-    let status = StatusCode::from_bytes(head.get(9..12)?).ok()?;
-    status.is_client_error().then_some((from + start, status))
+    const END: &[u8] = b"\r\n\r\n";
+    let before_end = bytes.strip_suffix(END)?;
+    let from = before_end.len().saturating_sub(BARE_BYTES_MAX);
+    let window = &before_end[from..];
+    let start = match window.windows(END.len()).rposition(|part| part == END) {
+        Some(end) => from + end + END.len(),
+        None if from == 0 => 0,
+        None => return None,
+    };
+    let head = std::str::from_utf8(&before_end[start..]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status = bare_status(lines.next()?)?;
+    let bare = lines.all(|line| {
+        line == "content-length: 0"
+            || line.starts_with("connection: ")
+            || line.starts_with("date: ")
+    });
+    bare.then_some((start, status))
+}
+
+/// The status of a refusal's first line, `HTTP/1.1 400 Bad Request`.
+fn bare_status(line: &str) -> Option<StatusCode> {
+    let rest = line.strip_prefix("HTTP/1.1 ").or_else(|| line.strip_prefix("HTTP/1.0 "))?;
+    let (code, reason) = rest.split_once(' ')?;
+    let status = StatusCode::from_bytes(code.as_bytes()).ok()?;
+    (status.is_client_error() && status.canonical_reason() == Some(reason)).then_some(status)
 }
 
 impl AsyncRead for Wire {
@@ -358,7 +373,10 @@ mod tests {
         assert_eq!(bare_answer(BARE), Some((0, StatusCode::BAD_REQUEST)));
         let before = b"HTTP/1.1 200 OK\r\nx-request-id: 1\r\ncontent-length: 2\r\n\r\n{}";
         let both = [&before[..], BARE].concat();
-        assert_eq!(bare_answer(&both), Some((before.len(), StatusCode::BAD_REQUEST)));
+        assert_eq!(bare_answer(&both), None, "a body stands in a part of its own");
+        let after_head = [b"HTTP/1.1 204 No Content\r\nx-request-id: 1\r\n\r\n", BARE].concat();
+        let start = after_head.len() - BARE.len();
+        assert_eq!(bare_answer(&after_head), Some((start, StatusCode::BAD_REQUEST)));
     }
 
     #[test]
@@ -368,6 +386,10 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nx-request-id: 1\r\ncontent-length: 2\r\n\r\n{}",
             b"{\"a\":\"HTTP/1.1 400 \\r\\n\\r\\n\"}",
             b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\nx-request-id: HTTP/1.1-400\r\n\r\n",
+            b"HTTP/1.1 404 Not Found\r\nx-request-id: HTTP/1.1\r\ncontent-length: 0\r\n\r\n",
+            b"x HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 400 Fine\r\ncontent-length: 0\r\n\r\n",
             b"0\r\n\r\n",
             b"",
         ] {
