@@ -186,6 +186,20 @@ fn ambiguous_heads_are_refused() {
         answer.check_problem(400, "malformed_request");
         assert_eq!(answer.header("connection"), Some("close"));
     }
+    // Also behind others that came with it.
+    for before in [
+        "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n",
+        "OPTIONS / HTTP/1.1\r\nhost: x\r\norigin: http://a\r\n\
+         access-control-request-method: POST\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let both = "GET /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\
+                    transfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+        let answer = exchange(at, format!("{before}{before}{both}").as_bytes());
+        answer.check_problem(400, "malformed_request");
+        assert_eq!(answer.0.matches("HTTP/1.1 20").count(), 2, "{}", answer.0);
+    }
     let target = format!("/livez?{}", "a".repeat(2_048));
     get(at, &target).check_problem(414, "target_too_long");
     running.drain(PATIENCE).unwrap();

@@ -28,10 +28,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::head;
+use super::heard::{Heard, Skip, has_both_lengths};
 use super::problem::Problem;
 
-/// How much is kept of what a client sent last: no less than the longest head.
-const HEARD_BYTES_MAX: usize = 16 * 1_024;
+/// How much is kept of heads that were not checked yet: twice what hyper buffers, and more than it
+/// ever takes ahead.
+pub(super) const HEARD_BYTES_MAX: usize = 128 * 1_024;
 /// The longest bare answer of hyper's.
 const BARE_BYTES_MAX: usize = 192;
 /// How much of an unread body is thrown away for a lingering client.
@@ -41,7 +43,7 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 const COLLECTED_BYTES_MAX: usize = 64 * 1_024;
 
 /// How much room a connection keeps when it has nothing to send.
-const IDLE_BYTES_MAX: usize = 8 * 1_024;
+pub(super) const IDLE_BYTES_MAX: usize = 8 * 1_024;
 
 /// The client of one connection, shared by the layers above and below hyper.
 ///
@@ -53,8 +55,8 @@ pub(super) struct Peer {
     collected: RefCell<Collected>,
     /// Whether anything came at all.
     has_spoken: Cell<bool>,
-    /// The last bytes that came, from the head that is being looked at on.
-    heard: RefCell<Vec<u8>>,
+    /// What came, from the head that is to be checked next on.
+    heard: RefCell<Heard>,
     awaits_body: Cell<bool>,
     body_is_late: Cell<bool>,
     awaits_reader: Cell<bool>,
@@ -131,12 +133,14 @@ impl Peer {
         Poll::Ready(Ok(()))
     }
 
-    /// Refuses a request that was sent with two lengths, of which hyper shows one.
+    /// Takes notice of a request, and refuses it if it was sent with two lengths, of which hyper
+    /// shows one. To be called for every request, in the order they came.
     pub(super) fn check_lengths(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let mut heard = self.heard.borrow_mut();
-        let both = headers.contains_key(TRANSFER_ENCODING) && has_both_lengths(&heard);
-        heard.clear();
-        if both {
+        let coded = headers.contains_key(TRANSFER_ENCODING);
+        let body = if coded { Skip::ChunkSize(0) } else { Skip::of(head::content_length(headers)) };
+        let both = self.heard.borrow_mut().take_head(body, has_both_lengths);
+        // What was not kept cannot be told apart: better refused.
+        if coded && both.unwrap_or(true) {
             return Err(head::both_lengths());
         }
         Ok(())
@@ -145,11 +149,6 @@ impl Peer {
     pub(super) fn await_body(&self) -> AwaitedBody<'_> {
         self.awaits_body.set(true);
         AwaitedBody(self)
-    }
-
-    /// The whole body is there: what comes now is another head.
-    pub(super) fn body_arrived(&self) {
-        self.heard.borrow_mut().clear();
     }
 
     /// Whether the time for the body is over.
@@ -191,28 +190,8 @@ impl Peer {
 
     fn hear(&self, bytes: &[u8]) {
         self.has_spoken.set(true);
-        let mut heard = self.heard.borrow_mut();
-        let room = HEARD_BYTES_MAX.saturating_sub(heard.len());
-        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.heard.borrow_mut().hear(bytes);
     }
-}
-
-/// Whether one head among `bytes` has both headers that say how long its body is.
-fn has_both_lengths(bytes: &[u8]) -> bool {
-    let mut length = false;
-    let mut coding = false;
-    for line in bytes.split(|byte| *byte == b'\n') {
-        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        if line == b"\r" || line.is_empty() {
-            (length, coding) = (false, false);
-        }
-        length |= name.eq_ignore_ascii_case(b"content-length");
-        coding |= name.eq_ignore_ascii_case(b"transfer-encoding");
-        if length && coding {
-            return true;
-        }
-    }
-    false
 }
 
 /// What stands in for one of hyper's bare answers, as bytes to be sent.
@@ -395,21 +374,5 @@ mod tests {
         ] {
             assert_eq!(bare_answer(ours), None);
         }
-    }
-
-    #[test]
-    fn two_lengths_are_found_in_one_head_only() {
-        let heads = |text: &str| has_both_lengths(text.as_bytes());
-        assert!(heads(
-            "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
-        ));
-        assert!(heads(
-            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nCONTENT-LENGTH: 4\r\n\r\n"
-        ));
-        assert!(!heads(
-            "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}\
-             POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-        ));
-        assert!(!heads("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"));
     }
 }
