@@ -152,6 +152,15 @@ pub(super) fn has_both_lengths(head: &[u8]) -> bool {
     has(b"content-length") && has(b"transfer-encoding")
 }
 
+/// Whether `head` announces a body longer than hyper can count, which keeps the last two numbers
+/// for itself.
+pub(super) fn is_endless(head: &[u8]) -> bool {
+    values(head, b"content-length").any(|value| {
+        let length = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+        length.is_some_and(|length| length >= u64::MAX - 1)
+    })
+}
+
 /// The values of the header `name` in `head`.
 fn values<'h>(head: &'h [u8], name: &'h [u8]) -> impl Iterator<Item = &'h [u8]> {
     head.split(|byte| *byte == b'\n').skip(1).filter_map(move |line| {

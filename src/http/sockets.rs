@@ -162,6 +162,12 @@ fn what_hyper_refuses_by_itself_is_a_problem_too() {
     exchange(at, endless.as_bytes()).check_problem(431, "headers_too_large");
     let many = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(101));
     exchange(at, many.as_bytes()).check_problem(431, "headers_too_large");
+    for length in [u64::MAX, u64::MAX - 1] {
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+        exchange(at, head.as_bytes()).check_problem(413, "body_too_large");
+    }
+    let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    exchange(at, http2).check_problem(400, "malformed_request");
     // Answers to what came before on the same connection are not touched.
     let after = exchange(at, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\nBROKEN\r\n\r\n");
     assert!(after.0.starts_with("HTTP/1.1 200 OK\r\n"), "{}", after.0);
@@ -293,11 +299,15 @@ fn silence_is_not_waited_for_forever() {
     let (running, _shared) =
         start(HttpOptions { request_timeout: Duration::from_millis(100), ..options() });
     let at = running.local_addr();
-    for begun in ["", "GET /livez HTTP/1.1\r\nho"] {
-        let mut stream = connect(at);
-        stream.write_all(begun.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        assert_eq!(stream.read_to_end(&mut answer).unwrap(), 0, "{begun:?}");
+    let whole = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    assert_eq!(exchange(at, b"").0, "");
+    assert_eq!(exchange(at, b"\r\n").0, "");
+    let idle = exchange(at, whole.as_bytes());
+    assert_eq!((idle.status(), idle.body()), (200, "ok\n"));
+    for before in ["", whole] {
+        let late = exchange(at, format!("{before}GET /livez HTTP/1.1\r\nho").as_bytes());
+        late.check_problem(408, "request_timeout");
+        assert_eq!(late.header("connection"), Some("close"));
     }
     running.drain(PATIENCE).unwrap();
 }

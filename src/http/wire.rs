@@ -8,7 +8,7 @@
 //!   without bound for a slow reader.) What is collected is bounded, and beyond that a slow reader
 //!   holds up whoever writes;
 //! - hyper answers a head that it cannot parse by a bare 400, 414 or 431; those leave as problem
-//!   documents instead;
+//!   documents instead, and so does what it says nothing about (a head that is late, HTTP/2);
 //! - it silently drops a Content-Length beside a Transfer-Encoding (and closes the connection
 //!   afterwards, so nothing can be smuggled); what was really sent is kept to refuse that;
 //! - it closes a connection at once, even where the client is still sending a body that nobody
@@ -24,11 +24,11 @@ use std::task::{Context, Poll, ready};
 
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, TRANSFER_ENCODING};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::head;
-use super::heard::{Heard, Skip, has_both_lengths};
+use super::heard::{Heard, Skip, has_both_lengths, is_endless};
 use super::problem::Problem;
 
 /// How much is kept of heads that were not checked yet: twice what hyper buffers, and more than it
@@ -63,6 +63,8 @@ pub(super) struct Peer {
     written: Cell<u64>,
     lingers: Cell<bool>,
     closing: Cell<bool>,
+    /// Whether everything was said to the client.
+    has_shut: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -108,6 +110,7 @@ impl Peer {
             written: Cell::new(0),
             lingers: Cell::new(false),
             closing: Cell::new(false),
+            has_shut: Cell::new(false),
         }
     }
 
@@ -188,6 +191,30 @@ impl Peer {
         .await;
     }
 
+    /// Whether some of a head came, but not enough to answer it.
+    pub(super) fn has_begun_head(&self) -> bool {
+        !self.heard.borrow().head().is_empty()
+    }
+
+    /// Whether the head that was refused is how a client of HTTP/2 begins.
+    pub(super) fn has_asked_for_http2(&self) -> bool {
+        !self.has_shut.get() && self.heard.borrow().head().starts_with(b"PRI * HTTP/2.0\r\n")
+    }
+
+    /// Whether the head that was refused announces more of a body than hyper can count.
+    pub(super) fn has_endless_body(&self) -> bool {
+        is_endless(self.heard.borrow().head())
+    }
+
+    /// Sends `answer` after what was collected, and lets the client finish.
+    pub(super) async fn say_last(self: &Rc<Self>, answer: Vec<u8>) -> io::Result<()> {
+        self.collected.borrow_mut().bytes.extend_from_slice(&answer);
+        self.linger();
+        // It writes nothing that could be taken for hyper's.
+        let mut wire = Wire::new(Rc::clone(self), Rc::new(|_| Vec::new()));
+        wire.shutdown().await
+    }
+
     fn hear(&self, bytes: &[u8]) {
         self.has_spoken.set(true);
         self.heard.borrow_mut().hear(bytes);
@@ -203,12 +230,11 @@ pub(super) struct Wire {
     substitute: Substitute,
     /// How much was thrown away while lingering.
     discarded: usize,
-    shut: bool,
 }
 
 impl Wire {
     pub(super) fn new(peer: Rc<Peer>, substitute: Substitute) -> Self {
-        Self { peer, substitute, discarded: 0, shut: false }
+        Self { peer, substitute, discarded: 0 }
     }
 
     /// Collects, as soon as there is room.
@@ -313,12 +339,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.shut {
+        if !self.peer.has_shut.get() {
             ready!(self.peer.poll_send(cx))?;
             let mut stream = self.peer.stream.borrow_mut();
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
             drop(stream);
-            self.shut = true;
+            self.peer.has_shut.set(true);
         }
         if !self.peer.lingers.get() {
             return Poll::Ready(Ok(()));
