@@ -107,8 +107,8 @@ pub(super) async fn serve(
 ) {
     let peer = Rc::new(Peer::new(stream));
     let substitute = {
-        let runtime = Rc::clone(&runtime);
-        Rc::new(move |status| bare(&runtime, &reason_of(status)))
+        let (runtime, peer) = (Rc::clone(&runtime), Rc::clone(&peer));
+        Rc::new(move |status| bare(&runtime, &reason_of(status, &peer)))
     };
     let mut watchdog = Watchdog::new(runtime.options.request_timeout);
     let wire = Wire::new(Rc::clone(&peer), substitute);
@@ -123,11 +123,11 @@ pub(super) async fn serve(
     });
     let mut stopped = false;
     let mut connection = pin!(http.serve_connection(TokioIo::new(wire), service));
-    std::future::poll_fn(|cx| {
+    let untold = std::future::poll_fn(|cx| {
         loop {
             // What goes wrong on a connection is told to its client, where there still is one.
-            if connection.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(());
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ended.err().and_then(|error| untold(&error, &peer)));
             }
             if !stopped && stopping.as_mut().poll(cx).is_ready() {
                 stopped = true;
@@ -136,18 +136,33 @@ pub(super) async fn serve(
             }
             // A turn ends with sending what it wrote; what is left goes when there is room again.
             if let Poll::Ready(Err(_)) = peer.poll_send(cx) {
-                return Poll::Ready(());
+                return Poll::Ready(None);
             }
             match watchdog.poll(peer.awaited(), cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Awaited::Body) => peer.give_up_body(),
                 Poll::Ready(Awaited::Nothing | Awaited::Reader(_) | Awaited::End) => {
-                    return Poll::Ready(());
+                    return Poll::Ready(None);
                 }
             }
         }
     })
     .await;
+    if let Some(problem) = untold {
+        let farewell = peer.say_last(bare(&runtime, &problem));
+        // Whether it was told or not, it is gone.
+        drop(timeout(LINGER, farewell).await);
+    }
+}
+
+/// What is to be said about an error for which hyper closes a connection without a word.
+fn untold(error: &hyper::Error, peer: &Peer) -> Option<Problem> {
+    if error.is_timeout() && peer.has_begun_head() {
+        return Some(Reason::RequestTimeout.because("The head did not arrive in time."));
+    }
+    // hyper tells every other bad head.
+    let is_http2 = error.is_parse() && peer.has_asked_for_http2();
+    is_http2.then(|| Reason::MalformedRequest.because("HTTP/2 is not spoken here, only HTTP/1."))
 }
 
 /// Times what a connection waits for from its client. As long as the client keeps up, which is
@@ -183,8 +198,10 @@ impl Watchdog {
 }
 
 /// What hyper means by a bare answer.
-fn reason_of(status: StatusCode) -> Problem {
-    if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+fn reason_of(status: StatusCode, peer: &Peer) -> Problem {
+    if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE && peer.has_endless_body() {
+        Reason::BodyTooLarge.into()
+    } else if status == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
         let detail = format!("A head may have {HEAD_BYTES_MAX} bytes and 100 fields.");
         Reason::HeadersTooLarge.because(detail)
     } else if status == StatusCode::URI_TOO_LONG {

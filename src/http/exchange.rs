@@ -68,10 +68,11 @@ pub(super) async fn answer(
         None => runtime.make_request_id(),
     };
     let preflight = runtime.options.cors.is_preflight(&parts.method, &parts.headers);
-    let decided = if preflight {
-        Decided { operation: Operation::Other, result: Ok(Success::empty()), lsn: None }
-    } else {
-        runtime.decide(&peer, &parts, body).await
+    let undecided = |result| Decided { operation: Operation::Other, result, lsn: None };
+    let decided = match peer.check_lengths(&parts.headers) {
+        Err(problem) => undecided(Err(problem)),
+        Ok(()) if preflight => undecided(Ok(Success::empty())),
+        Ok(()) => runtime.decide(&peer, &parts, body).await,
     };
     if has_body && decided.result.is_err() {
         // The client may still be sending what nobody reads.
@@ -131,7 +132,6 @@ impl Runtime {
         operation: &mut Operation,
         lsn: &mut Option<Lsn>,
     ) -> Result<Success, Problem> {
-        peer.check_lengths(&parts.headers)?;
         head::check(parts)?;
         let Some(path) = route::plain(parts.uri.path()) else {
             return Err(Reason::BadParameter.because("The path is not percent-encoded properly."));

@@ -37,7 +37,6 @@ pub(super) async fn read(
         }
         whole.append(data);
     }
-    peer.body_arrived();
     Ok(whole.into_bytes())
 }
 

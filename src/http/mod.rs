@@ -27,6 +27,7 @@ mod durability;
 mod exchange;
 mod handlers;
 mod head;
+mod heard;
 mod intake;
 mod json;
 mod list;

@@ -5,11 +5,13 @@
 
 use crate::domain::Timestamp;
 
-/// The longest date accepted: nine decimals of a second and a numeric offset.
-const DATE_BYTES_MAX: usize = "2025-01-01T00:00:00.123456789+00:00".len();
+/// The longest date accepted: what the log keeps.
+const DATE_BYTES_MAX: usize = 64;
+const TOO_LONG: &str = "must have at most 64 bytes";
 /// The last instant that four digits of a year can show.
 const LAST_SHOWN: u64 = 253_402_300_799_999;
 const MILLIS_PER_DAY: u64 = 86_400_000;
+const MINUTES_PER_DAY: u32 = 1_440;
 
 /// A time as text: `2025-01-01T12:34:56.789Z`.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +74,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
 pub(super) fn check(text: &str) -> Result<(), &'static str> {
     const FORM: &str = "must be an RFC 3339 date and time, such as 2025-06-01T20:00:00Z";
     if text.len() > DATE_BYTES_MAX {
-        return Err(FORM);
+        return Err(TOO_LONG);
     }
     let Some((local, rest)) = text.as_bytes().split_at_checked("2025-06-01T20:00:00".len()) else {
         return Err(FORM);
@@ -89,16 +91,52 @@ pub(super) fn check(text: &str) -> Result<(), &'static str> {
         (fraction, offset) if fraction.len() != 1 => offset,
         _ => return Err(FORM),
     };
-    match offset {
+    let ahead = match offset {
         [] => return Err("must have an offset from UTC, such as Z or +02:00"),
-        [b'Z' | b'z'] => {}
-        [b'+' | b'-', clock @ ..] if fits(clock, b"dd:dd") && is_time_of_day(clock) => {}
+        [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), clock @ ..] if fits(clock, b"dd:dd") && is_time_of_day(clock) => {
+            let minutes = number(&clock[..2]) * 60 + number(&clock[3..]);
+            // West of UTC by so much is east of it by the rest of a day.
+            if *sign == b'+' { minutes } else { MINUTES_PER_DAY - minutes }
+        }
         _ => return Err(FORM),
+    };
+    match exists(local, ahead) {
+        true => Ok(()),
+        false => Err("must be a date and time that exists"),
     }
-    match text.parse::<jiff::Timestamp>() {
-        Ok(_) => Ok(()),
-        Err(_) => Err("must be a date and time that exists"),
+}
+
+/// Whether there is such a day and such a time of day, so many minutes ahead of UTC.
+///
+/// A 61st second is only ever added at midnight UTC; on which days it was is not looked at.
+fn exists(local: &[u8], ahead: u32) -> bool {
+    let (year, month, day) = (number(&local[..4]), number(&local[5..7]), number(&local[8..10]));
+    let minute = number(&local[11..13]) * 60 + number(&local[14..16]);
+    let seconds = match (minute + MINUTES_PER_DAY - ahead) % MINUTES_PER_DAY {
+        last if last == MINUTES_PER_DAY - 1 => 61,
+        _ => 60,
+    };
+    (1..=days_in(year, month)).contains(&day)
+        && is_time_of_day(&local[11..16])
+        && number(&local[17..19]) < seconds
+}
+
+/// How many days a month has; none, if there is no such month.
+fn days_in(year: u32, month: u32) -> u32 {
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => 0,
     }
+}
+
+/// The number that decimal digits show.
+fn number(digits: &[u8]) -> u32 {
+    digits.iter().fold(0, |number, digit| number * 10 + u32::from(digit - b'0'))
 }
 
 /// Whether `text` follows `form`, where `d` stands for a digit and `T` for itself in either case.
@@ -167,7 +205,14 @@ mod tests {
             "2024-02-29T00:00:00Z",
             "1969-12-31T23:59:59Z",
             "2016-12-31T23:59:60Z",
+            "2017-01-01T01:59:60+02:00",
+            "2016-12-31T16:29:60.5-07:30",
             "2025-06-01T20:00:00-00:00",
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59-23:59",
+            "0000-01-01T00:00:00+23:59",
+            "2000-02-29T00:00:00Z",
+            "2025-06-01T20:00:00.1234567890Z",
         ] {
             assert_eq!(check(good), Ok(()), "{good}");
         }
@@ -178,9 +223,19 @@ mod tests {
             "2025-06-01 20:00:00Z",
             "2025-06-01T20:00:00",
             "2025-06-01T20:00:00.Z",
-            "2025-06-01T20:00:00.1234567890Z",
             "2025-02-30T20:00:00Z",
+            "2025-02-29T20:00:00Z",
+            "1900-02-29T20:00:00Z",
+            "2025-00-01T20:00:00Z",
+            "2025-13-01T20:00:00Z",
+            "2025-04-31T20:00:00Z",
+            "2025-06-00T20:00:00Z",
             "2025-06-01T24:00:00Z",
+            "2025-06-01T20:60:00Z",
+            "2025-06-01T20:00:60Z",
+            "2025-06-01T23:59:60+02:00",
+            "2025-06-01T23:59:61Z",
+            "2025-06-01T20:00:00+02:60",
             "2025-06-01T20:00:00+24:00",
             "2025-06-01T20:00:00+0200",
             "2025-06-01T20:00:00Z[UTC]",
@@ -190,5 +245,15 @@ mod tests {
             assert!(check(bad).is_err(), "{bad}");
         }
         assert!(check("2025-06-01T20:00:00").unwrap_err().contains("offset"));
+    }
+
+    #[test]
+    fn the_longest_date_is_the_longest_that_the_log_keeps() {
+        assert_eq!(DATE_BYTES_MAX, crate::codec::DATE_BYTES_MAX);
+        assert!(TOO_LONG.contains(&DATE_BYTES_MAX.to_string()));
+        let date = |digits: usize| format!("2025-06-01T20:00:00.{}Z", "5".repeat(digits));
+        let digits = DATE_BYTES_MAX - date(0).len();
+        assert_eq!(check(&date(digits)), Ok(()));
+        assert_eq!(check(&date(digits + 1)), Err(TOO_LONG));
     }
 }

@@ -26,6 +26,10 @@ use super::{HttpOptions, Shared};
 
 /// How many connections the kernel keeps for a listener that has not accepted them yet.
 const BACKLOG: i32 = 1_024;
+/// How much of its answers the kernel keeps for one connection (it takes twice this, for its own
+/// bookkeeping). By itself it would grow that to megabytes, and a slow reader would seem to stand
+/// still while it empties them.
+const SEND_BUFFER_BYTES: usize = 128 * 1_024;
 /// How many clients too many one thread turns away at the same time; any more are just closed.
 const TURNED_AWAY_MAX: usize = 256;
 /// How long a thread that cannot accept (out of file descriptors) waits before it tries again.
@@ -112,6 +116,7 @@ fn listen(address: SocketAddr, sharing: Sharing) -> io::Result<StdListener> {
     socket.set_nonblocking(true)?;
     // Inherited by every connection.
     socket.set_tcp_nodelay(true)?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
@@ -278,4 +283,23 @@ fn is_of_one_connection(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionRefused
             | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream as StdStream};
+
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[test]
+    fn connections_inherit_a_bounded_send_buffer() {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into(), Sharing::Alone).unwrap();
+        listener.set_nonblocking(false).unwrap();
+        let _client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let bytes = SockRef::from(&stream).send_buffer_size().unwrap();
+        assert!((SEND_BUFFER_BYTES..=2 * SEND_BUFFER_BYTES).contains(&bytes), "{bytes}");
+    }
 }

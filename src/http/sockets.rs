@@ -162,6 +162,12 @@ fn what_hyper_refuses_by_itself_is_a_problem_too() {
     exchange(at, endless.as_bytes()).check_problem(431, "headers_too_large");
     let many = format!("GET /livez HTTP/1.1\r\nhost: x\r\n{}\r\n", "x: y\r\n".repeat(101));
     exchange(at, many.as_bytes()).check_problem(431, "headers_too_large");
+    for length in [u64::MAX, u64::MAX - 1] {
+        let head = format!("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+        exchange(at, head.as_bytes()).check_problem(413, "body_too_large");
+    }
+    let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    exchange(at, http2).check_problem(400, "malformed_request");
     // Answers to what came before on the same connection are not touched.
     let after = exchange(at, b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\nBROKEN\r\n\r\n");
     assert!(after.0.starts_with("HTTP/1.1 200 OK\r\n"), "{}", after.0);
@@ -186,6 +192,20 @@ fn ambiguous_heads_are_refused() {
         answer.check_problem(400, "malformed_request");
         assert_eq!(answer.header("connection"), Some("close"));
     }
+    // Also behind others that came with it.
+    for before in [
+        "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n",
+        "OPTIONS / HTTP/1.1\r\nhost: x\r\norigin: http://a\r\n\
+         access-control-request-method: POST\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\n\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let both = "GET /livez HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\
+                    transfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+        let answer = exchange(at, format!("{before}{before}{both}").as_bytes());
+        answer.check_problem(400, "malformed_request");
+        assert_eq!(answer.0.matches("HTTP/1.1 20").count(), 2, "{}", answer.0);
+    }
     let target = format!("/livez?{}", "a".repeat(2_048));
     get(at, &target).check_problem(414, "target_too_long");
     running.drain(PATIENCE).unwrap();
@@ -202,6 +222,28 @@ fn request_ids_are_echoed_or_made() {
     let (first, second) = (get(at, "/livez"), get(at, "/livez"));
     assert_eq!(made(&first).len(), 32);
     assert_ne!(made(&first), made(&second));
+    running.drain(PATIENCE).unwrap();
+}
+
+#[test]
+fn a_request_id_like_a_status_line_is_no_answer() {
+    let (running, _shared) = start(options());
+    let at = running.local_addr();
+    for method in ["HEAD /livez", "OPTIONS /api/bookings", "GET /livez"] {
+        for id in ["HTTP/1.1-400", "HTTP/1.0", "HTTP/1.1"] {
+            let answer = exchange(
+                at,
+                format!(
+                    "{method} HTTP/1.1\r\nhost: x\r\nx-request-id: {id}\r\n\r\n\
+                     GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+                )
+                .as_bytes(),
+            );
+            assert!(answer.0.contains(&format!("\r\nx-request-id: {id}\r\n")), "{}", answer.0);
+            assert_eq!(answer.0.matches("\r\n\r\n").count(), 2, "{}", answer.0);
+            assert_eq!(answer.status(), 200);
+        }
+    }
     running.drain(PATIENCE).unwrap();
 }
 
@@ -257,11 +299,15 @@ fn silence_is_not_waited_for_forever() {
     let (running, _shared) =
         start(HttpOptions { request_timeout: Duration::from_millis(100), ..options() });
     let at = running.local_addr();
-    for begun in ["", "GET /livez HTTP/1.1\r\nho"] {
-        let mut stream = connect(at);
-        stream.write_all(begun.as_bytes()).unwrap();
-        let mut answer = Vec::new();
-        assert_eq!(stream.read_to_end(&mut answer).unwrap(), 0, "{begun:?}");
+    let whole = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    assert_eq!(exchange(at, b"").0, "");
+    assert_eq!(exchange(at, b"\r\n").0, "");
+    let idle = exchange(at, whole.as_bytes());
+    assert_eq!((idle.status(), idle.body()), (200, "ok\n"));
+    for before in ["", whole] {
+        let late = exchange(at, format!("{before}GET /livez HTTP/1.1\r\nho").as_bytes());
+        late.check_problem(408, "request_timeout");
+        assert_eq!(late.header("connection"), Some("close"));
     }
     running.drain(PATIENCE).unwrap();
 }

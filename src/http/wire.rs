@@ -8,7 +8,7 @@
 //!   without bound for a slow reader.) What is collected is bounded, and beyond that a slow reader
 //!   holds up whoever writes;
 //! - hyper answers a head that it cannot parse by a bare 400, 414 or 431; those leave as problem
-//!   documents instead;
+//!   documents instead, and so does what it says nothing about (a head that is late, HTTP/2);
 //! - it silently drops a Content-Length beside a Transfer-Encoding (and closes the connection
 //!   afterwards, so nothing can be smuggled); what was really sent is kept to refuse that;
 //! - it closes a connection at once, even where the client is still sending a body that nobody
@@ -24,14 +24,16 @@ use std::task::{Context, Poll, ready};
 
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, TRANSFER_ENCODING};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::head;
+use super::heard::{Heard, Skip, has_both_lengths, is_endless};
 use super::problem::Problem;
 
-/// How much is kept of what a client sent last: no less than the longest head.
-const HEARD_BYTES_MAX: usize = 16 * 1_024;
+/// How much is kept of heads that were not checked yet: twice what hyper buffers, and more than it
+/// ever takes ahead.
+pub(super) const HEARD_BYTES_MAX: usize = 128 * 1_024;
 /// The longest bare answer of hyper's.
 const BARE_BYTES_MAX: usize = 192;
 /// How much of an unread body is thrown away for a lingering client.
@@ -41,7 +43,7 @@ const LINGER_BYTES_MAX: usize = 1024 * 1024;
 const COLLECTED_BYTES_MAX: usize = 64 * 1_024;
 
 /// How much room a connection keeps when it has nothing to send.
-const IDLE_BYTES_MAX: usize = 8 * 1_024;
+pub(super) const IDLE_BYTES_MAX: usize = 8 * 1_024;
 
 /// The client of one connection, shared by the layers above and below hyper.
 ///
@@ -53,14 +55,16 @@ pub(super) struct Peer {
     collected: RefCell<Collected>,
     /// Whether anything came at all.
     has_spoken: Cell<bool>,
-    /// The last bytes that came, from the head that is being looked at on.
-    heard: RefCell<Vec<u8>>,
+    /// What came, from the head that is to be checked next on.
+    heard: RefCell<Heard>,
     awaits_body: Cell<bool>,
     body_is_late: Cell<bool>,
     awaits_reader: Cell<bool>,
     written: Cell<u64>,
     lingers: Cell<bool>,
     closing: Cell<bool>,
+    /// Whether everything was said to the client.
+    has_shut: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +110,7 @@ impl Peer {
             written: Cell::new(0),
             lingers: Cell::new(false),
             closing: Cell::new(false),
+            has_shut: Cell::new(false),
         }
     }
 
@@ -131,12 +136,14 @@ impl Peer {
         Poll::Ready(Ok(()))
     }
 
-    /// Refuses a request that was sent with two lengths, of which hyper shows one.
+    /// Takes notice of a request, and refuses it if it was sent with two lengths, of which hyper
+    /// shows one. To be called for every request, in the order they came.
     pub(super) fn check_lengths(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let mut heard = self.heard.borrow_mut();
-        let both = headers.contains_key(TRANSFER_ENCODING) && has_both_lengths(&heard);
-        heard.clear();
-        if both {
+        let coded = headers.contains_key(TRANSFER_ENCODING);
+        let body = if coded { Skip::ChunkSize(0) } else { Skip::of(head::content_length(headers)) };
+        let both = self.heard.borrow_mut().take_head(body, has_both_lengths);
+        // What was not kept cannot be told apart: better refused.
+        if coded && both.unwrap_or(true) {
             return Err(head::both_lengths());
         }
         Ok(())
@@ -145,11 +152,6 @@ impl Peer {
     pub(super) fn await_body(&self) -> AwaitedBody<'_> {
         self.awaits_body.set(true);
         AwaitedBody(self)
-    }
-
-    /// The whole body is there: what comes now is another head.
-    pub(super) fn body_arrived(&self) {
-        self.heard.borrow_mut().clear();
     }
 
     /// Whether the time for the body is over.
@@ -189,30 +191,34 @@ impl Peer {
         .await;
     }
 
+    /// Whether some of a head came, but not enough to answer it.
+    pub(super) fn has_begun_head(&self) -> bool {
+        !self.heard.borrow().head().is_empty()
+    }
+
+    /// Whether the head that was refused is how a client of HTTP/2 begins.
+    pub(super) fn has_asked_for_http2(&self) -> bool {
+        !self.has_shut.get() && self.heard.borrow().head().starts_with(b"PRI * HTTP/2.0\r\n")
+    }
+
+    /// Whether the head that was refused announces more of a body than hyper can count.
+    pub(super) fn has_endless_body(&self) -> bool {
+        is_endless(self.heard.borrow().head())
+    }
+
+    /// Sends `answer` after what was collected, and lets the client finish.
+    pub(super) async fn say_last(self: &Rc<Self>, answer: Vec<u8>) -> io::Result<()> {
+        self.collected.borrow_mut().bytes.extend_from_slice(&answer);
+        self.linger();
+        // It writes nothing that could be taken for hyper's.
+        let mut wire = Wire::new(Rc::clone(self), Rc::new(|_| Vec::new()));
+        wire.shutdown().await
+    }
+
     fn hear(&self, bytes: &[u8]) {
         self.has_spoken.set(true);
-        let mut heard = self.heard.borrow_mut();
-        let room = HEARD_BYTES_MAX.saturating_sub(heard.len());
-        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.heard.borrow_mut().hear(bytes);
     }
-}
-
-/// Whether one head among `bytes` has both headers that say how long its body is.
-fn has_both_lengths(bytes: &[u8]) -> bool {
-    let mut length = false;
-    let mut coding = false;
-    for line in bytes.split(|byte| *byte == b'\n') {
-        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
-        if line == b"\r" || line.is_empty() {
-            (length, coding) = (false, false);
-        }
-        length |= name.eq_ignore_ascii_case(b"content-length");
-        coding |= name.eq_ignore_ascii_case(b"transfer-encoding");
-        if length && coding {
-            return true;
-        }
-    }
-    false
 }
 
 /// What stands in for one of hyper's bare answers, as bytes to be sent.
@@ -224,12 +230,11 @@ pub(super) struct Wire {
     substitute: Substitute,
     /// How much was thrown away while lingering.
     discarded: usize,
-    shut: bool,
 }
 
 impl Wire {
     pub(super) fn new(peer: Rc<Peer>, substitute: Substitute) -> Self {
-        Self { peer, substitute, discarded: 0, shut: false }
+        Self { peer, substitute, discarded: 0 }
     }
 
     /// Collects, as soon as there is room.
@@ -241,41 +246,56 @@ impl Wire {
         if self.peer.collected.borrow().bytes.len() >= COLLECTED_BYTES_MAX {
             ready!(self.peer.poll_send(cx))?;
         }
+        // Heads come first: a bare answer can only be at the end of what begins a write, even where
+        // hyper still holds the body of the answer before it.
+        let first = parts.first().map_or(&[][..], |part| part);
+        let bare = bare_answer(first);
         let mut collected = self.peer.collected.borrow_mut();
         let bytes = &mut collected.bytes;
-        let before = bytes.len();
-        for part in parts {
+        bytes.extend_from_slice(bare.map_or(first, |(start, _)| &first[..start]));
+        for part in parts.iter().skip(1) {
             bytes.extend_from_slice(part);
         }
-        let taken = bytes.len() - before;
-        if let Some((start, status)) = bare_answer(&bytes[before..]) {
-            bytes.truncate(before + start);
+        if let Some((_, status)) = bare {
             bytes.extend_from_slice(&(self.substitute)(status));
             self.peer.linger();
         }
-        Poll::Ready(Ok(taken))
+        Poll::Ready(Ok(parts.iter().map(|part| part.len()).sum()))
     }
 }
 
 /// Where in `bytes` a bare answer of hyper's begins, if they end with one.
 ///
-/// Every answer of ours carries a request identifier, and no body of ours ends with an empty line,
-/// so nothing else is ever taken for one.
+/// It begins where an answer can: with the bytes, or after an empty line. It has no header but
+/// those below, while every answer of ours has a request identifier; and a body of ours (JSON or
+/// lines of text) has no carriage return.
 fn bare_answer(bytes: &[u8]) -> Option<(usize, StatusCode)> {
-    const START: &[u8] = b"HTTP/1.";
-    if !bytes.ends_with(b"\r\n\r\n") {
-        return None;
-    }
-    let from = bytes.len().saturating_sub(BARE_BYTES_MAX);
-    let window = &bytes[from..];
-    let start = window.windows(START.len()).rposition(|part| part == START)?;
-    let head = &window[start..];
-    let ours = b"x-request-id:";
-    if head.windows(ours.len()).any(|part| part == ours) {
-        return None;
-    }
-    let status = StatusCode::from_bytes(head.get(9..12)?).ok()?;
-    status.is_client_error().then_some((from + start, status))
+    const END: &[u8] = b"\r\n\r\n";
+    let before_end = bytes.strip_suffix(END)?;
+    let from = before_end.len().saturating_sub(BARE_BYTES_MAX);
+    let window = &before_end[from..];
+    let start = match window.windows(END.len()).rposition(|part| part == END) {
+        Some(end) => from + end + END.len(),
+        None if from == 0 => 0,
+        None => return None,
+    };
+    let head = std::str::from_utf8(&before_end[start..]).ok()?;
+    let mut lines = head.split("\r\n");
+    let status = bare_status(lines.next()?)?;
+    let bare = lines.all(|line| {
+        line == "content-length: 0"
+            || line.starts_with("connection: ")
+            || line.starts_with("date: ")
+    });
+    bare.then_some((start, status))
+}
+
+/// The status of a refusal's first line, `HTTP/1.1 400 Bad Request`.
+fn bare_status(line: &str) -> Option<StatusCode> {
+    let rest = line.strip_prefix("HTTP/1.1 ").or_else(|| line.strip_prefix("HTTP/1.0 "))?;
+    let (code, reason) = rest.split_once(' ')?;
+    let status = StatusCode::from_bytes(code.as_bytes()).ok()?;
+    (status.is_client_error() && status.canonical_reason() == Some(reason)).then_some(status)
 }
 
 impl AsyncRead for Wire {
@@ -319,12 +339,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.shut {
+        if !self.peer.has_shut.get() {
             ready!(self.peer.poll_send(cx))?;
             let mut stream = self.peer.stream.borrow_mut();
             ready!(Pin::new(&mut *stream).poll_shutdown(cx))?;
             drop(stream);
-            self.shut = true;
+            self.peer.has_shut.set(true);
         }
         if !self.peer.lingers.get() {
             return Poll::Ready(Ok(()));
@@ -358,7 +378,10 @@ mod tests {
         assert_eq!(bare_answer(BARE), Some((0, StatusCode::BAD_REQUEST)));
         let before = b"HTTP/1.1 200 OK\r\nx-request-id: 1\r\ncontent-length: 2\r\n\r\n{}";
         let both = [&before[..], BARE].concat();
-        assert_eq!(bare_answer(&both), Some((before.len(), StatusCode::BAD_REQUEST)));
+        assert_eq!(bare_answer(&both), None, "a body stands in a part of its own");
+        let after_head = [b"HTTP/1.1 204 No Content\r\nx-request-id: 1\r\n\r\n", BARE].concat();
+        let start = after_head.len() - BARE.len();
+        assert_eq!(bare_answer(&after_head), Some((start, StatusCode::BAD_REQUEST)));
     }
 
     #[test]
@@ -368,26 +391,14 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nx-request-id: 1\r\ncontent-length: 2\r\n\r\n{}",
             b"{\"a\":\"HTTP/1.1 400 \\r\\n\\r\\n\"}",
             b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"HTTP/1.1 204 No Content\r\nx-request-id: HTTP/1.1-400\r\n\r\n",
+            b"HTTP/1.1 404 Not Found\r\nx-request-id: HTTP/1.1\r\ncontent-length: 0\r\n\r\n",
+            b"x HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
+            b"HTTP/1.1 400 Fine\r\ncontent-length: 0\r\n\r\n",
             b"0\r\n\r\n",
             b"",
         ] {
             assert_eq!(bare_answer(ours), None);
         }
-    }
-
-    #[test]
-    fn two_lengths_are_found_in_one_head_only() {
-        let heads = |text: &str| has_both_lengths(text.as_bytes());
-        assert!(heads(
-            "POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
-        ));
-        assert!(heads(
-            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nCONTENT-LENGTH: 4\r\n\r\n"
-        ));
-        assert!(!heads(
-            "POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}\
-             POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
-        ));
-        assert!(!heads("POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n"));
     }
 }
