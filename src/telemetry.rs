@@ -10,12 +10,16 @@
 //! Nothing here is on the path of a request: requests are counted (see `stats`), not logged.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use flume::{Receiver, Sender};
 
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry};
@@ -24,20 +28,18 @@ use crate::config::{LogFormat, LogLevel};
 
 /// How many lines may wait for a slow reader of standard error.
 const LINES_MAX: usize = 8_192;
+/// How long the end of the process waits for the last lines.
+const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
 
 /// Sends log lines to standard error from now on, and panics with them. Dropping what it returns
 /// writes the lines that are still waiting, for a second at most.
 ///
 /// # Panics
 /// When called twice: the process has one log.
-pub fn init(level: LogLevel, format: LogFormat) -> WorkerGuard {
+pub fn init(level: LogLevel, format: LogFormat) -> WaitingLines {
     let colours = format == LogFormat::Text && std::io::stderr().is_terminal();
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .buffered_lines_limit(LINES_MAX)
-        .thread_name("log-lines")
-        .finish(std::io::stderr());
-    let lines = subscriber(level, format, colours, writer);
+    let (queue, rest) = lines(std::io::stderr());
+    let lines = subscriber(level, format, colours, move || queue.clone());
     tracing::subscriber::set_global_default(lines).expect("called once, first thing in main");
     std::panic::set_hook(Box::new(move |panic| {
         // Written by this thread itself, since the process ends here.
@@ -45,7 +47,73 @@ pub fn init(level: LogLevel, format: LogFormat) -> WorkerGuard {
         tracing::subscriber::with_default(last, || log_panic(panic));
         std::process::abort();
     }));
-    guard
+    rest
+}
+
+/// Where a line waits to be written.
+#[derive(Clone)]
+struct Queue {
+    messages: Sender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+enum Message {
+    Line(Box<[u8]>),
+    Stop,
+}
+
+impl Write for Queue {
+    /// Takes a whole line, which is what the formatter writes at once, or drops it.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.messages.try_send(Message::Line(line.into())).is_err() {
+            // Relaxed: a count, nothing is read on the strength of it.
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The lines that wait to be written; dropping it writes them, as far as a second allows.
+#[derive(Debug)]
+pub struct WaitingLines {
+    messages: Sender<Message>,
+    written: Receiver<()>,
+}
+
+impl Drop for WaitingLines {
+    fn drop(&mut self) {
+        // Whoever reads the lines may have stopped; then what is left cannot be told.
+        if self.messages.send_timeout(Message::Stop, LAST_LINES_WAIT).is_ok() {
+            let _ = self.written.recv_timeout(LAST_LINES_WAIT);
+        }
+    }
+}
+
+/// Starts the thread that writes lines to `sink`.
+fn lines(mut sink: impl Write + Send + 'static) -> (Queue, WaitingLines) {
+    let (messages, waiting) = flume::bounded(LINES_MAX);
+    let (done, written) = flume::bounded::<()>(0);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let lost = Arc::clone(&dropped);
+    let write_all = move || {
+        for message in waiting {
+            let Message::Line(line) = message else { break };
+            // A log that cannot be written stops nothing.
+            let _ = sink.write_all(&line);
+            match lost.swap(0, Ordering::Relaxed) {
+                0 => {}
+                lines => tracing::warn!(lines, "log lines were dropped: their reader is too slow"),
+            }
+        }
+        drop(done);
+    };
+    let thread = std::thread::Builder::new().name("log-lines".to_owned());
+    thread.spawn(write_all).expect("a process that has just started gets a thread");
+    (Queue { messages: messages.clone(), dropped }, WaitingLines { messages, written })
 }
 
 fn subscriber<W>(
@@ -97,8 +165,7 @@ pub(crate) fn captured(format: LogFormat, act: impl FnOnce()) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     /// Keeps each write apart.
     #[derive(Clone, Default)]
@@ -198,5 +265,24 @@ mod tests {
         assert_eq!(line["fields"]["thread"], "unlucky");
         assert_eq!(line["fields"]["panic"], "on purpose");
         assert!(line["fields"]["place"].as_str().unwrap().starts_with("src/telemetry.rs:"));
+    }
+
+    #[test]
+    fn lines_are_written_before_the_end_and_a_stuck_reader_holds_nobody_up() {
+        let sink = Writes::default();
+        let (mut queue, rest) = lines(sink.clone());
+        for line in ["first\n", "second\n"] {
+            assert_eq!(queue.write(line.as_bytes()).unwrap(), line.len());
+        }
+        drop(rest);
+        assert_eq!(*sink.0.lock().unwrap(), [b"first\n".to_vec(), b"second\n".to_vec()]);
+
+        let (reader, writer) = io::pipe().unwrap();
+        let (mut queue, _rest) = lines(writer);
+        for _ in 0..2 * LINES_MAX {
+            queue.write_all(&[b'x'; 100]).unwrap();
+        }
+        assert!(queue.dropped.load(Ordering::Relaxed) > 0, "nobody reads, nobody waits");
+        drop(reader);
     }
 }

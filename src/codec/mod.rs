@@ -23,17 +23,14 @@ use bincode::error::{DecodeError, EncodeError};
 use wal::{Kind, RecordType};
 
 use crate::domain::{
-    Amount, Currency, EMAIL_CHARS_MAX, EVENTS_MAX, EventCreated, EventId, EventNumber, Fact, Held,
-    KEY_CHARS_MAX, KeyBound, NAME_CHARS_MAX, RequestStamp, RowNumber, SEATS_PER_EVENT_MAX,
-    SlotIndex, Subject, TICKETS_PER_BOOKING_MAX, TITLE_CHARS_MAX, Tag, Timestamp, Transition,
-    UserCreated, UserDeleted, UserId, UserNumber, UserUpdated,
+    Amount, Currency, DATE_BYTES_MAX, EMAIL_CHARS_MAX, EVENTS_MAX, EventCreated, EventId,
+    EventNumber, Fact, Held, KEY_CHARS_MAX, KeyBound, NAME_CHARS_MAX, RequestStamp, RowNumber,
+    SEATS_PER_EVENT_MAX, SlotIndex, Subject, TICKETS_PER_BOOKING_MAX, TITLE_CHARS_MAX, Tag,
+    Timestamp, Transition, UserCreated, UserDeleted, UserId, UserNumber, UserUpdated,
 };
 
 /// The longest payload of any fact, in bytes.
 pub const FACT_BYTES_MAX: usize = 4_096;
-
-/// The longest date text of an event, in bytes.
-pub const DATE_BYTES_MAX: usize = 64;
 
 const UTF8_BYTES_MAX: usize = 4;
 const FIXED_FIELDS_BYTES_MAX: usize = 160;

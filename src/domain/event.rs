@@ -8,6 +8,9 @@ pub const SEATS_PER_EVENT_MAX: u32 = 1_000_000;
 /// The longest name, artist or venue of an event accepted, in characters.
 pub const TITLE_CHARS_MAX: usize = 200;
 
+/// The longest date accepted, in bytes.
+pub const DATE_BYTES_MAX: usize = 64;
+
 /// The name of an event, an artist or a venue.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Title(Box<str>);

@@ -16,7 +16,7 @@ mod time;
 mod user;
 
 pub use booking::{BookingStatus, TICKETS_PER_BOOKING_MAX};
-pub use event::{EventDetails, SEATS_PER_EVENT_MAX, TITLE_CHARS_MAX, Title};
+pub use event::{DATE_BYTES_MAX, EventDetails, SEATS_PER_EVENT_MAX, TITLE_CHARS_MAX, Title};
 pub use fact::{
     EventCreated, Fact, Held, KEY_CHARS_MAX, KeyBound, RequestStamp, Subject, Transition,
     UserCreated, UserDeleted, UserUpdated,

@@ -3,10 +3,8 @@
 //! The server's own times are written in UTC with `Z` and milliseconds. The times that clients
 //! send (an event's date) are checked for their form and kept as they are.
 
-use crate::domain::Timestamp;
+use crate::domain::{DATE_BYTES_MAX, Timestamp};
 
-/// The longest date accepted: what the log keeps, `codec::DATE_BYTES_MAX`, which is not known here.
-const DATE_BYTES_MAX: usize = 64;
 const TOO_LONG: &str = "must have at most 64 bytes";
 /// The last instant that four digits of a year can show.
 const LAST_SHOWN: u64 = 253_402_300_799_999;

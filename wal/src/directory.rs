@@ -137,7 +137,16 @@ fn classify(path: &Path) -> Name {
 pub struct LockedDirectory {
     path: PathBuf,
     handle: File,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for LockedDirectory {
+    /// Closing the file is not enough: a child that this process is just starting has a copy of the
+    /// descriptor until it executes its program, and would keep the lock for that long.
+    fn drop(&mut self) {
+        // Should it fail, the lock ends with its last descriptor all the same.
+        let _ = rustix::fs::flock(&self.lock, FlockOperation::Unlock);
+    }
 }
 
 impl LockedDirectory {
@@ -156,7 +165,7 @@ impl LockedDirectory {
             .open(&path)
             .map_err(IoFault::of("create", &path))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: directory.to_owned(), handle, _lock: lock }),
+            Ok(()) => Ok(Self { path: directory.to_owned(), handle, lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::Locked { path }),
             Err(errno) => Err(IoFault::of("lock", &path)(errno).into()),
         }

@@ -305,3 +305,20 @@ fn reserve_patiently<'a>(log: &'a Log, payload: &[u8]) -> wal::Reservation<'a> {
         }
     }
 }
+
+#[test]
+fn a_log_that_was_closed_can_be_opened_while_children_are_started() {
+    let directory = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        let (stop, stopped) = std::sync::mpsc::channel::<()>();
+        scope.spawn(move || {
+            while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                assert!(std::process::Command::new("true").status().unwrap().success());
+            }
+        });
+        for _ in 0..40 {
+            drop(Log::open(small(directory.path()), |_| Ok::<_, Infallible>(())).unwrap());
+        }
+        drop(stop);
+    });
+}
