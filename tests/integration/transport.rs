@@ -250,8 +250,16 @@ fn connections_over_the_bound_wait_or_are_refused_and_then_there_is_room() {
     for connection in &mut crowd {
         connection.get("/livez");
     }
-    let first = crowd[0].read().map(|reply| reply.status);
-    assert_eq!(first, Some(200), "the first connection is within the bound");
+    // Which of them are within the bound is not told: several threads accept at once.
+    let mut served = 0;
+    for reply in crowd.iter_mut().filter_map(Raw::read) {
+        if reply.status == 200 {
+            served += 1;
+        } else {
+            reply.expect_refusal(503, "overloaded");
+        }
+    }
+    assert!((1..=CONNECTIONS_MAX).contains(&served), "{served} connections were served");
     drop(crowd);
     wait_until(CLOSED_LIMIT, "there is room again", || server.is_ready());
     server.create_user();
