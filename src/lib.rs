@@ -29,7 +29,7 @@
 //! A test (`tests/tidy.rs`) holds those that can be read off the sources.
 //!
 //! - `wal` knows bytes, positions and durability, and nothing of bookings.
-//! - [`domain`] depends on the standard library and a table of currencies alone.
+//! - [`domain`] depends on the standard library, a table of currencies and a hash alone.
 //! - [`engine`] knows the domain, the codec, the log and the clock: no async, no serde, no HTTP. It
 //!   never waits for a disk.
 //! - [`http`] knows the engine's face and nothing below it. Status codes are in `http/problem.rs`
@@ -48,6 +48,8 @@ pub mod domain;
 pub mod engine;
 #[cfg(not(booking_loom))]
 pub mod http;
+#[cfg(not(booking_loom))]
+pub mod image;
 #[cfg(not(booking_loom))]
 pub mod stats;
 mod sync;

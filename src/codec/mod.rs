@@ -26,7 +26,7 @@ use crate::domain::{
     Amount, Currency, DATE_BYTES_MAX, EMAIL_CHARS_MAX, EVENTS_MAX, EventCreated, EventId,
     EventNumber, Fact, Held, KEY_CHARS_MAX, KeyBound, NAME_CHARS_MAX, RequestStamp, RowNumber,
     SEATS_PER_EVENT_MAX, SlotIndex, Subject, TICKETS_PER_BOOKING_MAX, TITLE_CHARS_MAX, Tag,
-    Timestamp, Transition, UserCreated, UserDeleted, UserId, UserNumber, UserUpdated,
+    TicketKey, Timestamp, Transition, UserCreated, UserDeleted, UserId, UserNumber, UserUpdated,
 };
 
 /// The longest payload of any fact, in bytes.
@@ -265,7 +265,7 @@ fn event_created_out<'a>(fact: &EventCreated<'a>) -> EventCreatedV1<'a> {
     EventCreatedV1 {
         event: fact.event.number.get(),
         tag: fact.event.tag.get(),
-        ticket_key: fact.ticket_key,
+        ticket_key: fact.ticket_key.reveal(),
         at: fact.at.millis(),
         total_seats: fact.total_seats,
         price: fact.price.minor(),
@@ -403,7 +403,7 @@ fn event_created_in(fact: EventCreatedV1<'_>) -> Result<EventCreated<'_>, CodecE
     }
     Ok(EventCreated {
         event: EventId { number: event_in(fact.event)?, tag: tag_in(fact.tag)? },
-        ticket_key: fact.ticket_key,
+        ticket_key: TicketKey::new(fact.ticket_key),
         name: fact.name,
         artist: fact.artist,
         venue: fact.venue,

@@ -42,7 +42,7 @@ fn golden() -> Vec<(Fact<'static>, u16, &'static str)> {
     };
     let event = EventCreated {
         event: EventId { number: EventNumber::new(7), tag: Tag::new(0x1122) },
-        ticket_key: 0x55,
+        ticket_key: TicketKey::new(0x55),
         name: "N",
         artist: "A",
         venue: "V",
@@ -129,7 +129,7 @@ fn what_is_longest_fits() {
     let date = "9".repeat(DATE_BYTES_MAX);
     let event = EventCreated {
         event: EventId { number: EventNumber::new(1), tag: Tag::new(0) },
-        ticket_key: u128::MAX,
+        ticket_key: TicketKey::new(u128::MAX),
         name: &text,
         artist: &text,
         venue: &text,

@@ -4,13 +4,16 @@
 //! a list of tickets.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use super::ids::{EventId, EventNumber, RowNumber, SlotIndex, Tag, UserId, UserNumber};
+use super::ids::{EventId, EventNumber, RowNumber, SlotIndex, Tag, TicketKey, UserId, UserNumber};
 use super::money::{Amount, Currency};
 use super::time::Timestamp;
 
 /// The longest idempotency key, in ASCII characters.
 pub const KEY_CHARS_MAX: usize = 255;
+/// How long an idempotency key stands for its success at least.
+pub const KEY_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What makes a repeated request recognisable: its idempotency key and what was asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,7 +67,7 @@ pub struct EventCreated<'a> {
     /// The new id.
     pub event: EventId,
     /// The secret that the tags of its tickets are made with.
-    pub ticket_key: u128,
+    pub ticket_key: TicketKey,
     /// What it is called.
     pub name: &'a str,
     /// Who performs.

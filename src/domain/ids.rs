@@ -17,6 +17,9 @@
 //! with what it holds, makes ids impossible to guess or forge.
 
 use std::fmt;
+use std::hash::Hasher as _;
+
+use siphasher::sip::SipHasher13;
 
 /// Width of the random part of an id, in bits.
 pub const TAG_BITS: u32 = 62;
@@ -201,6 +204,37 @@ impl TicketId {
     pub fn from_public(id: PublicId) -> Option<Self> {
         let (event, index, tag) = unpack(id, Kind::Ticket)?;
         Some(Self { event: EventNumber(event), slot: SlotIndex(index), tag })
+    }
+}
+
+/// The secret of an event from which the tags of its tickets are made, so that no ticket's tag need
+/// be kept: a keyed hash of the slot (SipHash-1-3; Aumasson and Bernstein, "SipHash: a fast
+/// short-input PRF", 2012).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TicketKey(u128);
+
+impl TicketKey {
+    /// Wraps the secret.
+    pub const fn new(secret: u128) -> Self {
+        Self(secret)
+    }
+
+    /// The secret.
+    pub const fn reveal(self) -> u128 {
+        self.0
+    }
+
+    /// The id of the ticket at `slot` of the event that has this key.
+    pub fn ticket(self, event: EventNumber, slot: SlotIndex) -> TicketId {
+        let mut hasher = SipHasher13::new_with_key(&self.0.to_le_bytes());
+        hasher.write(&slot.get().to_le_bytes());
+        TicketId { event, slot, tag: Tag::new(hasher.finish()) }
+    }
+}
+
+impl fmt::Debug for TicketKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TicketKey(***)")
     }
 }
 

@@ -2,8 +2,8 @@
 //! that are logged about them.
 //!
 //! Everything here is plain data with its own rules. Architecture invariant: this module knows
-//! nothing of the log, of HTTP, of threads or of clocks; it depends on the standard library and on
-//! the ISO 4217 table alone.
+//! nothing of the log, of HTTP, of threads or of clocks; it depends on the standard library, the ISO
+//! 4217 table and a hash function alone.
 
 mod booking;
 mod event;
@@ -18,12 +18,12 @@ mod user;
 pub use booking::{BookingStatus, TICKETS_PER_BOOKING_MAX};
 pub use event::{DATE_BYTES_MAX, EventDetails, SEATS_PER_EVENT_MAX, TITLE_CHARS_MAX, Title};
 pub use fact::{
-    EventCreated, Fact, Held, KEY_CHARS_MAX, KeyBound, RequestStamp, Subject, Transition,
-    UserCreated, UserDeleted, UserUpdated,
+    EventCreated, Fact, Held, KEY_CHARS_MAX, KEY_RETENTION, KeyBound, RequestStamp, Subject,
+    Transition, UserCreated, UserDeleted, UserUpdated,
 };
 pub use ids::{
     BookingId, EVENTS_MAX, EventId, EventNumber, PublicId, RowNumber, SlotIndex, TAG_BITS, Tag,
-    TicketId, UserId, UserNumber,
+    TicketId, TicketKey, UserId, UserNumber,
 };
 pub use money::{Amount, AmountFault, Currency};
 pub use refusal::{Conflict, Refusal};

@@ -1,14 +1,12 @@
 //! Events and their tickets.
 //!
 //! An event never changes once it is in the table; what changes is its seats. Its tickets need no
-//! memory of their own beyond their slots: an id is made of the event's number, the slot and a
-//! keyed hash of the slot (SipHash-1-3 under a secret of the event), and every other member of a
+//! memory of their own beyond their slots: an id is made of the event's number, the slot and the
+//! tag that the event's secret gives it ([`TicketKey`]), and every other member of a
 //! ticket is the event's or follows from the slot.
 
-use std::hash::Hasher;
 use std::sync::Arc;
 
-use siphasher::sip::SipHasher13;
 use wal::Urgency;
 
 use super::answer::{Answer, Created, EventView, TicketView};
@@ -18,7 +16,7 @@ use super::slots::{Seats, Turn};
 use super::{Engine, EventCursor, TicketCursor};
 use crate::domain::{
     Amount, EventCreated, EventDetails, EventId, EventNumber, Fact, PublicId, Refusal,
-    RequestStamp, SlotIndex, Subject, Tag, TicketId, TicketStatus, Timestamp,
+    RequestStamp, SlotIndex, Subject, Tag, TicketId, TicketKey, TicketStatus, Timestamp,
 };
 use crate::sync::Ordering;
 
@@ -33,7 +31,7 @@ const EVENTS_PER_STEP_MAX: u32 = 1_024;
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) id: EventId,
-    pub(super) ticket_key: u128,
+    pub(super) ticket_key: TicketKey,
     pub(super) details: Arc<EventDetails>,
     pub(super) created_at: Timestamp,
     pub(super) seats: Seats,
@@ -42,7 +40,7 @@ pub(super) struct Event {
 impl Event {
     pub(super) fn new(
         id: EventId,
-        ticket_key: u128,
+        ticket_key: TicketKey,
         details: EventDetails,
         created_at: Timestamp,
     ) -> Self {
@@ -64,9 +62,7 @@ impl Event {
     }
 
     pub(super) fn ticket(&self, slot: SlotIndex) -> TicketId {
-        let mut hasher = SipHasher13::new_with_key(&self.ticket_key.to_le_bytes());
-        hasher.write(&slot.get().to_le_bytes());
-        TicketId { event: self.id.number, slot, tag: Tag::new(hasher.finish()) }
+        self.ticket_key.ticket(self.id.number, slot)
     }
 
     /// The slot of the ticket that an id names, if it is one of this event.
@@ -117,7 +113,7 @@ impl Engine {
             let number =
                 self.store.events.claim().ok_or(Refusal::Overloaded).inspect_err(give_back)?;
             let id = EventId { number: EventNumber::new(number), tag: Tag::new(rand::random()) };
-            let event = Event::new(id, rand::random(), details, self.clock.now());
+            let event = Event::new(id, TicketKey::new(rand::random()), details, self.clock.now());
             let at = event.created_at;
             let fact = Fact::EventCreated(fact_of(&event, stamp));
             let place = self.reserve(Urgency::Take, &fact).inspect_err(give_back)?;

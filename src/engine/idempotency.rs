@@ -11,12 +11,8 @@
 use papaya::HashMap;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
-use std::time::Duration;
 
-use crate::domain::{Refusal, RequestStamp, Subject, Timestamp};
-
-/// How long a key is kept at least.
-pub(super) const KEY_RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::domain::{KEY_RETENTION, Refusal, RequestStamp, Subject, Timestamp};
 
 #[derive(Clone, Copy, Debug)]
 enum Entry {
@@ -144,6 +140,8 @@ impl Keys {
 
 #[cfg(all(test, not(booking_loom)))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::domain::UserNumber;
 

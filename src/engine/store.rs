@@ -102,7 +102,7 @@ fn hash_event(event: &Event) -> u128 {
     EntryHash::new(2)
         .number(event.id.number.get().into())
         .number(event.id.tag.get())
-        .field(&event.ticket_key.to_le_bytes())
+        .field(&event.ticket_key.reveal().to_le_bytes())
         .number(event.created_at.millis())
         .number(details.total_seats.into())
         .field(&details.price.minor().to_le_bytes())

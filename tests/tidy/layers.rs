@@ -12,6 +12,7 @@ const MODULES: &[&str] = &[
     "domain",
     "engine",
     "http",
+    "image",
     "mirror",
     "stats",
     "sync",
@@ -39,10 +40,19 @@ enum Crates {
 }
 
 const LAYERS: &[Layer] = &[
-    Layer { place: "src/domain", modules: &["domain"], crates: Crates::Only(&["iso_currency"]) },
+    Layer {
+        place: "src/domain",
+        modules: &["domain"],
+        crates: Crates::Only(&["iso_currency", "siphasher"]),
+    },
+    Layer {
+        place: "src/image",
+        modules: &["image", "domain", "codec"],
+        crates: Crates::Not(&["clap", "dotenvy", "hyper", "serde", "tokio"]),
+    },
     Layer {
         place: "src/engine",
-        modules: &["engine", "domain", "codec", "clock", "sync"],
+        modules: &["engine", "image", "domain", "codec", "clock", "sync"],
         crates: Crates::Not(&[
             "clap",
             "dotenvy",
@@ -62,13 +72,13 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         place: "src/mirror",
-        modules: &["mirror", "domain", "codec", "clock"],
+        modules: &["mirror", "image", "domain", "codec", "clock"],
         crates: Crates::Not(&["clap", "dotenvy", "hyper"]),
     },
     Layer { place: "wal", modules: &[], crates: Crates::Not(&["tools"]) },
     Layer {
         place: "tools",
-        modules: &["domain", "codec", "mirror"],
+        modules: &["domain", "codec", "image", "mirror"],
         crates: Crates::Not(&["hyper", "hyper_util", "dotenvy"]),
     },
 ];

@@ -11,8 +11,8 @@ use std::thread;
 use booking_manager::codec;
 use booking_manager::domain::{
     Amount, BookingId, Currency, EventCreated, EventId, EventNumber, Fact, Held, KeyBound,
-    PublicId, RequestStamp, RowNumber, SlotIndex, Subject, Tag, Timestamp, Transition, UserCreated,
-    UserDeleted, UserId, UserNumber, UserUpdated,
+    PublicId, RequestStamp, RowNumber, SlotIndex, Subject, Tag, TicketKey, Timestamp, Transition,
+    UserCreated, UserDeleted, UserId, UserNumber, UserUpdated,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -110,7 +110,7 @@ fn chapters() -> Vec<Fact<'static>> {
         user(BOB, "bob@example.com", "Bob", 1),
         Fact::EventCreated(EventCreated {
             event: SHOW,
-            ticket_key: 0x5ec2e7,
+            ticket_key: TicketKey::new(0x5ec2e7),
             name: "Night",
             artist: "The Queens",
             venue: "Hall 1",
