@@ -19,6 +19,7 @@ use booking_manager::clock::Clock;
 use booking_manager::config::{self, Config, CorsOrigins, Request};
 use booking_manager::engine::{Engine, Settings, Sweeper};
 use booking_manager::http::{AllowedOrigins, HttpOptions, Running, Server, Shared};
+use booking_manager::mirror::{self, Marks, Mirror};
 use booking_manager::stats::{self, Stats};
 use booking_manager::telemetry;
 use flume::RecvTimeoutError;
@@ -66,10 +67,11 @@ fn run(config: &Config) -> Result<(), Failure> {
     let stats = Stats::new();
     let shared = Shared::new(Arc::clone(&stats), clock.clone());
     let running = serve(config, &shared)?;
-    let engine = open(config, clock)?;
+    let (engine, records) = open(config, clock)?;
     shared.open(Arc::clone(&engine));
     signals.serving();
     let sweeper = Sweeper::start(Arc::clone(&engine)).map_err(Failure::Thread)?;
+    let mirror = mirror(config, &engine, records, &stats)?;
     let ticker = Ticker::start(stats, Arc::clone(&engine))?;
     tracing::info!("ready");
     let poison = wait(&signals, &engine);
@@ -80,7 +82,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         return Err(Failure::Poisoned(poison));
     }
     running.drain(config.drain_timeout).map_err(Failure::Drain)?;
-    drop((ticker, sweeper));
+    drop((ticker, sweeper, mirror));
     let end = engine.log().seal().map_err(Failure::Seal)?;
     let state = engine.state_hash();
     tracing::info!(
@@ -100,12 +102,6 @@ fn announce(config: &Config) {
         configuration = %config.effective(),
         "starting"
     );
-    if let Some(postgres) = &config.postgres {
-        tracing::warn!(
-            to = %postgres,
-            "PostgreSQL is configured, but this version has no mirror yet: nothing is written there"
-        );
-    }
     let needed =
         u64::try_from(config.max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
     let allowed = allow_files(needed);
@@ -169,8 +165,8 @@ fn write_port(path: &Path, port: u16) -> io::Result<()> {
     std::fs::rename(&unfinished, path)
 }
 
-/// Recovers the state from the log.
-fn open(config: &Config, clock: Clock) -> Result<Arc<Engine>, Failure> {
+/// Recovers the state from the log, and tells how many records the log has.
+fn open(config: &Config, clock: Clock) -> Result<(Arc<Engine>, u64), Failure> {
     let mut options = wal::Options::new(&config.data_dir);
     options.durability = config.durability;
     options.segment_bytes = config.wal_segment_bytes;
@@ -186,7 +182,28 @@ fn open(config: &Config, clock: Clock) -> Result<Arc<Engine>, Failure> {
     let (engine, report) = Engine::open(options, &settings, clock).map_err(Failure::Open)?;
     let state = engine.state_hash();
     report_recovery(&report, state);
-    Ok(Arc::new(engine))
+    Ok((Arc::new(engine), report.records))
+}
+
+/// Starts the mirror, if PostgreSQL is configured; the log had `records` records before this start.
+fn mirror(
+    config: &Config,
+    engine: &Arc<Engine>,
+    records: u64,
+    stats: &Stats,
+) -> Result<Option<Mirror>, Failure> {
+    let Some(postgres) = &config.postgres else { return Ok(None) };
+    let (clock, of) = (engine.clock().clone(), Arc::clone(engine));
+    let marks = Box::new(move || {
+        // The mark first, so that no record before it is left uncounted.
+        let durable = of.log().durable();
+        Marks { durable, records: records + of.log().stats().records }
+    });
+    let (target, log) = (postgres.target.clone(), config.data_dir.clone());
+    let mirror = Mirror::start(mirror::Options { target, log, marks, clock });
+    let mirror = mirror.map_err(Failure::Thread)?;
+    stats.show_mirror(mirror.watch());
+    Ok(Some(mirror))
 }
 
 fn report_recovery(report: &RecoveryReport, state: u128) {

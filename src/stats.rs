@@ -30,7 +30,7 @@ mod shard;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
@@ -39,6 +39,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::engine::Engine;
+use crate::mirror::Watch;
 
 use figures::{Bookings, Connections, Figures};
 use latency::Latency;
@@ -128,6 +129,8 @@ pub struct Stats {
     /// One per recorder that lives, or lived and left its shard to the next. Locked to add one and to
     /// read, never to record.
     shards: Mutex<Vec<Arc<Shard>>>,
+    /// How the mirror is doing, if there is one.
+    mirror: OnceLock<Arc<Watch>>,
 }
 
 /// Records for one thread.
@@ -181,7 +184,13 @@ impl Stats {
             closed: CachePadded::default(),
             refused: CachePadded::default(),
             shards: Mutex::default(),
+            mirror: OnceLock::new(),
         }
+    }
+
+    /// Shows this mirror from now on. The first one counts: a process has one.
+    pub fn show_mirror(&self, mirror: Arc<Watch>) {
+        let _ = self.mirror.set(mirror);
     }
 
     /// A recorder for one thread.

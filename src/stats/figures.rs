@@ -10,6 +10,7 @@ use super::shard::Second;
 use super::{STATUS_CLASSES, Stats};
 use crate::domain::Timestamp;
 use crate::engine::{Engine, EngineStats};
+use crate::mirror;
 
 /// Booking requests that reached the engine; `admitted` is never less than the other two together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +79,8 @@ pub(super) struct Figures {
     pub(super) latencies: Vec<Latency>,
     pub(super) engine: EngineStats,
     pub(super) log: LogFigures,
+    /// `None` if there is no mirror.
+    pub(super) mirror: Option<mirror::Reading>,
     pub(super) memory: Memory,
 }
 
@@ -101,6 +104,7 @@ impl Figures {
             latencies: stats.latencies(now),
             engine,
             log,
+            mirror: stats.mirror.get().map(|mirror| mirror.read()),
             memory: Memory::read(),
         }
     }
