@@ -1,5 +1,6 @@
 //! What an image is made of.
 
+use super::ReplayError::{self, Illegal};
 use super::pages::Pages;
 use crate::domain::{
     Amount, BookingId, BookingStatus, Email, EventDetails, EventId, EventNumber, PersonName,
@@ -165,6 +166,38 @@ impl Event {
     pub fn last_taker(&self, slot: SlotIndex) -> Option<RowNumber> {
         let row = *self.slots.get(slot.index())?;
         (row != 0).then(|| RowNumber::new(row))
+    }
+
+    /// Puts a booking of a snapshot in its place. Of those that took a seat, the one whose record
+    /// stands last took it last.
+    pub(super) fn restore(&mut self, row: RowNumber, booking: Booking) -> Result<(), ReplayError> {
+        let (count, made_at) = (booking.slots.count(), booking.made_at);
+        for &slot in booking.slots.as_slice() {
+            let taker = self.last_taker(slot).and_then(|row| self.booking(row));
+            if taker.is_none_or(|taker| taker.made_at < made_at) {
+                self.slots[slot.index()] = row.get();
+            }
+        }
+        match booking.status {
+            BookingStatus::Pending => self.reserved += count,
+            BookingStatus::Confirmed => self.sold += count,
+            BookingStatus::Cancelled | BookingStatus::Expired => {}
+        }
+        let vacant = self.bookings.set(row.get() - 1, booking);
+        if vacant { Ok(()) } else { Err(Illegal("a row used twice")) }
+    }
+
+    /// Checks that a live booking has its tickets, and that its price is right.
+    pub(super) fn check_held(&self, row: RowNumber, booking: &Booking) -> Result<(), ReplayError> {
+        let slots = booking.slots.as_slice();
+        if self.total_of(slots) != Some(booking.total) {
+            return Err(Illegal("a booking whose total is not the sum of its prices"));
+        }
+        let taken = slots.iter().all(|&slot| self.last_taker(slot) == Some(row));
+        if booking.is_live() && !taken {
+            return Err(Illegal("a live booking of a ticket that another took later"));
+        }
+        Ok(())
     }
 
     /// All tickets in seat order.

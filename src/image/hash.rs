@@ -27,6 +27,11 @@ impl StateHash {
         self.0
     }
 
+    /// The hash that has this number.
+    pub const fn from_number(number: u128) -> Self {
+        Self(number)
+    }
+
     /// Adds a user.
     pub fn add_user(&mut self, user: &UserEntry<'_>) {
         let entry = EntryHash::new(1)

@@ -16,6 +16,7 @@
 pub mod entries;
 pub mod hash;
 mod pages;
+pub mod snapshot;
 
 use std::collections::HashMap;
 
@@ -194,6 +195,43 @@ impl Image {
     pub(crate) fn purge_keys(&mut self) {
         let newest = self.newest;
         self.keys.retain(|_, entry| entry.at + KEY_RETENTION > newest);
+    }
+
+    /// Checks how the entries of a snapshot refer to each other, and counts what follows from it.
+    fn complete(&mut self) -> Result<(), ReplayError> {
+        for (_, event) in self.events.iter() {
+            for (row, booking) in event.bookings() {
+                let user = self.users.get_mut(booking.user.get());
+                let user = user.ok_or(Illegal("a booking of a user who is not there"))?;
+                user.live += u32::from(booking.is_live());
+                if user.live > 0 && user.deleted_at.is_some() {
+                    return Err(Illegal("a live booking of a deleted user"));
+                }
+                event.check_held(row, booking)?;
+            }
+        }
+        let mut listed = 0;
+        for user in self.users() {
+            listed += self.check_list(user)?;
+        }
+        if listed != self.bookings {
+            return Err(Illegal("a booking that is in no user's list"));
+        }
+        self.keys().try_for_each(|(_, entry)| self.check_subject(entry.subject))
+    }
+
+    /// How many bookings a user's list has. It goes back in the log, so that it comes to an end.
+    fn check_list(&self, user: &User) -> Result<u64, ReplayError> {
+        let (mut listed, mut next, mut below) = (0, user.newest, u64::MAX);
+        while let Some(BookingPlace { event, row }) = next {
+            let event = self.event(event).ok_or(NO_EVENT)?;
+            let booking = event.booking(row).ok_or(NO_BOOKING)?;
+            if booking.user != user.id.number || booking.made_at.get() >= below {
+                return Err(Illegal("a list of bookings that is not its user's, newest first"));
+            }
+            (listed, next, below) = (listed + 1, booking.earlier, booking.made_at.get());
+        }
+        Ok(listed)
     }
 
     fn bind(&mut self, stamp: Option<RequestStamp<'_>>, subject: Subject, at: Timestamp) {
