@@ -9,7 +9,7 @@
 //! 3. [`header`]: the first 4,096 bytes of each segment file, and the file's name.
 //! 4. [`directory`]: which files are the log's, and the lock that makes this process their owner.
 //! 5. [`chain`]: the segments' headers, checked against each other.
-//! 6. `scan` and `walk`: frame after frame, segment after segment.
+//! 6. `scan` and `walk`: frame after frame, segment after segment; `start`: from where.
 //! 7. [`recovery`]: decides where the log ends, or that it must not be opened.
 //! 8. [`reader`]: reads a log without owning it, also that of a running server.
 //! 9. `marks`: the four positions of a log in use, and how room is claimed.
@@ -48,6 +48,7 @@ mod segment;
 #[cfg(not(booking_loom))]
 mod shared;
 mod sigbus;
+mod start;
 mod stats;
 mod stopwatch;
 mod sync;
@@ -63,7 +64,7 @@ pub use frame::{
 pub use header::{SEGMENT_BYTES_DEFAULT, SEGMENT_HEADER_BYTES};
 pub use lsn::{Lsn, SegmentSize};
 pub use reader::{ReadError, Reader};
-pub use recovery::{RecoveryError, RecoveryReport, TornTail, verify};
+pub use recovery::{Known, RecoveryError, RecoveryReport, TornTail, verify, verify_from};
 
 pub use append::{ReserveError, Urgency};
 #[cfg(not(booking_loom))]

@@ -27,7 +27,7 @@ use crate::{
     marks::{Keep, LSN_MAX, Refused},
     options::{Durability, OptionError, Options},
     poison::Poison,
-    recovery::{self, RecoveryError, RecoveryReport},
+    recovery::{self, Known, RecoveryError, RecoveryReport},
     reservation::Reservation,
     segment::{self, MakeError, Pace},
     shared::{Shared, Stop},
@@ -100,8 +100,8 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    /// Locks the directory, recovers what is there (calling `apply` for each record in LSN order),
-    /// begins a new epoch in a new segment, and starts the syncer and the preparer.
+    /// Locks the directory, recovers what is there (calling `apply` for each record in LSN order,
+    /// from [`Options::start`] on), begins a new epoch in a new segment, and starts the syncer and the preparer.
     ///
     /// An error from `apply` refuses the log like damage at that record.
     ///
@@ -113,7 +113,8 @@ impl Log {
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let fresh_size = options.check()?;
         let directory = LockedDirectory::acquire(&options.directory)?;
-        let recovered = recovery::recover(&directory, fresh_size, options.durable_floor, apply)?;
+        let known = Known { durable_floor: options.durable_floor, start: options.start };
+        let recovered = recovery::recover(&directory, fresh_size, known, apply)?;
         let next = recovered.next;
         let header = next.header(rand::random(), wall_clock_ms());
         if header.base.get() >= LSN_MAX {

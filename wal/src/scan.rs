@@ -171,6 +171,12 @@ impl Scan {
         }
     }
 
+    /// Whether a whole frame begins at the position, which stays.
+    pub(crate) fn stands_at_a_frame(&mut self) -> Result<bool, IoFault> {
+        self.refill()?;
+        Ok(self.check().is_ok())
+    }
+
     /// The frame that [`Scan::advance`] returned last, with its payload.
     pub(crate) fn view(&self, header: FrameHeader) -> FrameView<'_> {
         debug_assert_eq!(header.end(), self.position(), "only the last frame is still there");

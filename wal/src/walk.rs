@@ -34,11 +34,16 @@ pub(crate) struct Walk {
 impl Walk {
     /// A walk from the first frame of the chain, or `None` if it has no segments.
     pub(crate) fn begin(chain: Chain, from: ReadFrom) -> Result<Option<Self>, IoFault> {
-        let Some(first) = chain.segments.first() else {
+        if chain.segments.is_empty() {
             return Ok(None);
-        };
-        let scan = Scan::open(first, from, Vec::new())?;
-        Ok(Some(Self { chain, index: 0, scan, from }))
+        }
+        Self::begin_in(chain, 0, from).map(Some)
+    }
+
+    /// A walk from the first frame of the segment with this index, which must be there.
+    pub(crate) fn begin_in(chain: Chain, index: usize, from: ReadFrom) -> Result<Self, IoFault> {
+        let scan = Scan::open(&chain.segments[index], from, Vec::new())?;
+        Ok(Self { chain, index, scan, from })
     }
 
     /// Where the next frame should begin.
@@ -78,6 +83,11 @@ impl Walk {
             ScanFault::CrossesCut { end, cut } => Stop::Bad(Reason::CrossesCut { end, cut }),
             ScanFault::Io(fault) => Stop::Io(fault),
         })
+    }
+
+    /// Whether a whole frame begins at the position, which stays.
+    pub(crate) fn stands_at_a_frame(&mut self) -> Result<bool, IoFault> {
+        self.scan.stands_at_a_frame()
     }
 
     /// The frame that [`Walk::advance`] returned last, with its payload.
