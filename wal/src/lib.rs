@@ -17,7 +17,8 @@
 //! 11. `append` and `reservation`: from a claim to a committed frame, and the walk that publishes.
 //! 12. `syncer`, with `bell` and `poison`: how groups become durable, and when that ends.
 //! 13. `ahead` and `segment`: how room is made before it is needed.
-//! 14. `shared`, `options`, `log`: what joins them, and the handle. `models`: the protocol, model-checked.
+//! 14. [`retention`]: which files there are, and how the oldest go.
+//! 15. `shared`, `options`, `log`: what joins them, and the handle. `models`: the protocol, model-checked.
 
 #![cfg_attr(booking_loom, allow(dead_code, reason = "the models run a part of the crate"))]
 
@@ -41,6 +42,7 @@ mod poison;
 pub mod reader;
 pub mod recovery;
 mod reservation;
+pub mod retention;
 mod ring;
 mod scan;
 #[cfg(not(booking_loom))]
@@ -75,4 +77,5 @@ pub use options::{
 };
 pub use poison::Poison;
 pub use reservation::Reservation;
+pub use retention::{Removed, SegmentFacts};
 pub use stats::LogStats;

@@ -29,6 +29,7 @@ use crate::{
     poison::Poison,
     recovery::{self, Known, RecoveryError, RecoveryReport},
     reservation::Reservation,
+    retention::{Removed, SegmentFacts},
     segment::{self, MakeError, Pace},
     shared::{Shared, Stop},
     stats::LogStats,
@@ -120,7 +121,7 @@ impl Log {
         if header.base.get() >= LSN_MAX {
             return Err(OpenError::PositionsExhausted);
         }
-        let shared = Shared::new(options, directory, &header)?;
+        let shared = Shared::new(options, directory, &header, &recovered.staying)?;
         next.remove_leftovers(&shared.directory)?;
         let segment_bytes = shared.options.segment_bytes;
         let room =
@@ -308,6 +309,31 @@ impl Log {
             mapped_bytes: segments_mapped * options.segment_bytes,
             ..counters.read()
         }
+    }
+
+    /// All segment files there are, by rising base, those made ahead included. No system call.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentFacts> {
+        self.shared.files.list()
+    }
+
+    /// Removes whole segments that end at or below `floor`, oldest first, each durably before the
+    /// next; a crash leaves a log that opens. What lies at or beyond `durable` stays whatever
+    /// `floor` says, and so do segments that are still mapped and the last one, so a later call may
+    /// remove what this one had to leave. Without anything to remove it makes no system call.
+    ///
+    /// From then on the log can only be opened together with a snapshot ([`Options::start`]) at or
+    /// past the base of the first segment that stays, so nothing may be removed but below one that
+    /// is on disk. To be called from any thread, also while readers read.
+    ///
+    /// # Errors
+    /// The first call that failed; segments before that one are gone. When it was the sync of the
+    /// directory, every later removal fails as well.
+    pub fn remove_below(&self, floor: Lsn) -> Result<Removed, IoFault> {
+        // Both only rise, so a reading that is late is only too modest.
+        let durable = self.durable();
+        let mapped = self.shared.mapped_from().map_or(durable, Lsn::new);
+        self.shared.files.remove_below(floor.min(durable).min(mapped), &self.shared.directory)
     }
 
     /// Identity of the log.

@@ -283,9 +283,9 @@ pub fn verify<E: Error + Send + Sync + 'static>(
     directory: &Path,
     on_record: impl FnMut(Record<'_>) -> Result<(), E>,
 ) -> Result<RecoveryReport, RecoveryError> {
-    let chain = Chain::load(&directory::list(directory)?)?;
+    let chain = Chain::load_live(directory, Lsn::ZERO)?;
     let start = chain.segments.first().map_or(Lsn::ZERO, |segment| segment.header.base);
-    decide(directory, chain, Known { start, ..Known::default() }, on_record)
+    decide_live(directory, chain, start, on_record)
 }
 
 /// As [`verify`], and from `start` on, as a server does that has a snapshot of that position.
@@ -297,8 +297,26 @@ pub fn verify_from<E: Error + Send + Sync + 'static>(
     start: Lsn,
     on_record: impl FnMut(Record<'_>) -> Result<(), E>,
 ) -> Result<RecoveryReport, RecoveryError> {
-    let chain = Chain::load(&directory::list(directory)?)?;
-    decide(directory, chain, Known { start, ..Known::default() }, on_record)
+    decide_live(directory, Chain::load_live(directory, Lsn::ZERO)?, start, on_record)
+}
+
+/// Decides on a log that somebody may be using, who may remove segments meanwhile.
+fn decide_live<E: Error + Send + Sync + 'static>(
+    directory: &Path,
+    chain: Chain,
+    start: Lsn,
+    on_record: impl FnMut(Record<'_>) -> Result<(), E>,
+) -> Result<RecoveryReport, RecoveryError> {
+    let missing = |error: &RecoveryError| matches!(error, RecoveryError::Directory(DirectoryError::Io(fault)) if fault.is_missing());
+    let first = chain.segments.first().map(|segment| segment.header.base);
+    let outcome = decide(directory, chain, Known { start, ..Known::default() }, on_record);
+    if outcome.as_ref().is_err_and(missing) {
+        let now = directory::list(directory)?.segments.first().map(|segment| segment.base);
+        if let Some(now) = now.filter(|&now| first.is_some_and(|first| first < now)) {
+            return Err(RecoveryError::Removed { start, first: now });
+        }
+    }
+    outcome
 }
 
 /// Syncs what the last boot may have left in memory. Closed epochs were synced by the boot that

@@ -29,6 +29,8 @@ pub(crate) struct Walk {
     index: usize,
     scan: Scan,
     from: ReadFrom,
+    /// Nothing at or beyond it need be read.
+    limit: Option<Lsn>,
 }
 
 impl Walk {
@@ -43,7 +45,7 @@ impl Walk {
     /// A walk from the first frame of the segment with this index, which must be there.
     pub(crate) fn begin_in(chain: Chain, index: usize, from: ReadFrom) -> Result<Self, IoFault> {
         let scan = Scan::open(&chain.segments[index], from, Vec::new())?;
-        Ok(Self { chain, index, scan, from })
+        Ok(Self { chain, index, scan, from, limit: None })
     }
 
     /// Where the next frame should begin.
@@ -100,8 +102,15 @@ impl Walk {
         // A new buffer rather than the old one: taking the old one out would leave the walk without
         // one if opening fails. Once per segment.
         self.scan = Scan::open(&self.chain.segments[index], self.from, Vec::new())?;
+        self.scan.set_limit(self.limit);
         self.index = index;
         Ok(())
+    }
+
+    /// Frames end at or before `limit`, or are not asked for: no bytes beyond it are read.
+    pub(crate) fn set_limit(&mut self, limit: Option<Lsn>) {
+        self.limit = limit;
+        self.scan.set_limit(limit);
     }
 
     /// Goes to `lsn`, which must be a position at which a frame can begin in one of the segments.
