@@ -65,6 +65,8 @@ fn open_code(error: &OpenError) -> u8 {
         OpenError::Recovery(
             RecoveryError::Unreadable(_)
             | RecoveryError::Damaged { .. }
+            | RecoveryError::Removed { .. }
+            | RecoveryError::NoSuchStart { .. }
             | RecoveryError::Apply { .. }
             | RecoveryError::EpochsExhausted,
         )

@@ -81,9 +81,10 @@ impl TryFrom<RecoveryError> for Refusal {
                 let fault = Fault { file: path, offset, lsn: lsn.get(), reason };
                 Ok(Self { fault, durable_floor: None })
             }
-            error @ (RecoveryError::Directory(_) | RecoveryError::EpochsExhausted) => {
-                Err(error.into())
-            }
+            error @ (RecoveryError::Directory(_)
+            | RecoveryError::Removed { .. }
+            | RecoveryError::NoSuchStart { .. }
+            | RecoveryError::EpochsExhausted) => Err(error.into()),
         }
     }
 }

@@ -108,7 +108,9 @@ fn damage_in(error: ReadError) -> anyhow::Result<Damage> {
     match error {
         ReadError::Damage(damage) => Ok(damage),
         error @ ReadError::Directory(_) => Err(error.into()),
-        error @ (ReadError::NoSuchPosition { .. } | ReadError::CutBehindReader { .. }) => {
+        error @ (ReadError::NoSuchPosition { .. }
+        | ReadError::Removed { .. }
+        | ReadError::CutBehindReader { .. }) => {
             let restarted = "a server has started beside this and changed the log; run it again";
             Err(anyhow::Error::new(error).context(restarted))
         }

@@ -15,7 +15,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::damage::{Damage, Reason};
-use crate::directory::{DirectoryError, IoFault, Listing, SegmentFile};
+use crate::directory::{self, DirectoryError, IoFault, Listing, SegmentFile};
 use crate::header::{HEADER_BYTES, Link, SegmentHeader, segment_name};
 use crate::lsn::{Lsn, SegmentSize};
 
@@ -85,6 +85,19 @@ impl From<IoFault> for ChainError {
     }
 }
 
+impl ChainError {
+    /// Whether it can come of a listing that was out of date before its files were opened.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Directory(DirectoryError::Io(fault)) => fault.is_missing(),
+            Self::Directory(DirectoryError::Locked { .. } | DirectoryError::ForeignName { .. }) => {
+                false
+            }
+            Self::Damage(damage) => matches!(damage.reason, Reason::Chain(ChainFault::Gap { .. })),
+        }
+    }
+}
+
 /// One segment of a checked chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
@@ -121,6 +134,41 @@ impl Chain {
             segments.push(Segment { header, path: file.path.clone(), cut: None });
         }
         Ok(Self { segments })
+    }
+
+    /// Lists `directory` and loads the segments with a base at or above `from`, as
+    /// [`Chain::load`] does, of a log that somebody else may be using.
+    ///
+    /// A listing is not taken at one instant: a segment removed meanwhile may be in it, and one
+    /// behind another that is no longer in it. So what a listing that is out of date could explain
+    /// is believed only of one that is found twice.
+    ///
+    /// # Errors
+    /// As [`Chain::load`].
+    pub fn load_live(directory: &Path, from: Lsn) -> Result<Self, ChainError> {
+        let mut before = None;
+        loop {
+            let mut listing = directory::list(directory)?;
+            listing.temporary.clear();
+            listing.segments.retain(|segment| segment.base >= from);
+            match Self::load(&listing) {
+                Err(error) if error.may_pass() && before.as_ref() != Some(&listing) => {
+                    before = Some(listing);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// This chain behind `segment`, whose file may be gone from the directory; `None` unless it
+    /// follows.
+    pub(crate) fn behind(&self, segment: &Segment) -> Option<Self> {
+        let next = self.segments.first()?.header;
+        check_follows(&segment.header, &next).ok()?;
+        let mut first = segment.clone();
+        first.cut = Some(next.prev_end);
+        let segments = std::iter::once(first).chain(self.segments.iter().cloned()).collect();
+        Some(Self { segments })
     }
 
     /// Index of the segment in which the frame at `lsn` lies, if there is one.

@@ -8,7 +8,11 @@
 //! What counts as damage is decided as in recovery: a bad frame is damage if anything shows that
 //! it was durable once, and the end of the log otherwise. A follower that knows the durable mark
 //! sets it with [`Reader::set_durable`]; it is then never shown a record that a crash could still
-//! take back.
+//! take back, and asking again at the mark costs no system call: the directory is listed only when
+//! a segment is read to its end and the next one was not known.
+//!
+//! The owner may remove old segments meanwhile. The one that is being read stays readable; if the
+//! one behind it is gone as well, [`ReadError::Removed`] says where the log begins now.
 
 use std::path::{Path, PathBuf};
 
@@ -41,6 +45,15 @@ pub enum ReadError {
         first: Lsn,
         /// End of the last segment there is.
         end: Lsn,
+    },
+    /// The records from the position on were removed. The reader stays; [`Reader::seek`] to `first`
+    /// goes on behind what is lost to it.
+    #[error("the records at LSN {lsn} were removed; the log begins at LSN {first}")]
+    Removed {
+        /// The position asked for, or reached.
+        lsn: Lsn,
+        /// Base of the first segment there is.
+        first: Lsn,
     },
     /// A crash took back records that this reader had already yielded. Read them again from `cut`;
     /// cannot happen below the durable mark.
@@ -100,8 +113,17 @@ impl Reader {
 
     /// Begins anew with the segments that are there now.
     fn begin(&mut self) -> Result<(), ReadError> {
-        let chain = Chain::load(&directory::list(&self.directory)?)?;
-        self.walk = Walk::begin(chain, ReadFrom::Cache)?;
+        let mut lost = None;
+        self.walk = loop {
+            let chain = Chain::load_live(&self.directory, Lsn::ZERO)?;
+            let first = chain.segments.first().map(|segment| segment.header.base);
+            match Walk::begin(chain, ReadFrom::Cache) {
+                // Removed just now. Others follow, so the same one cannot be lost twice.
+                Err(fault) if fault.is_missing() && lost != first => lost = first,
+                outcome => break outcome?,
+            }
+        };
+        self.limit_walk();
         self.read = self.walk.as_ref().map_or(Lsn::ZERO, Walk::position);
         self.examined = None;
         Ok(())
@@ -129,28 +151,59 @@ impl Reader {
     /// on, and takes any bad frame before it for damage.
     pub fn set_durable(&mut self, durable: Lsn) {
         self.durable = Some(durable);
+        self.limit_walk();
+    }
+
+    fn limit_walk(&mut self) {
+        if let Some(walk) = &mut self.walk {
+            walk.set_limit(self.durable);
+        }
     }
 
     /// Goes to `lsn`, which must be the beginning or the end of a record.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchPosition`] when it lies outside the segments or is not aligned; the
-    /// reader then stands at the first record.
+    /// [`ReadError::Removed`] when it lies before the first segment, [`ReadError::NoSuchPosition`]
+    /// when it lies behind the last one or is not aligned; the reader then stands at the first
+    /// record.
     pub fn seek(&mut self, lsn: Lsn) -> Result<(), ReadError> {
         self.begin()?;
-        let mut found = false;
-        let (mut first, mut end) = (Lsn::ZERO, Lsn::ZERO);
-        if let Some(walk) = &mut self.walk {
-            found = lsn.is_aligned() && walk.seek(lsn)?;
-            let segments = &walk.chain().segments;
-            first = segments.first().map_or(first, |segment| segment.header.base);
-            end = segments.last().map_or(end, |segment| segment.header.end());
+        let Some(walk) = &mut self.walk else {
+            return Err(ReadError::NoSuchPosition { lsn, first: Lsn::ZERO, end: Lsn::ZERO });
+        };
+        let segments = &walk.chain().segments;
+        let end = segments.last().map_or(Lsn::ZERO, |segment| segment.header.end());
+        let header = segments[0].header;
+        let first = header.base;
+        // Nothing was logged between the cut that the first header names and its segment.
+        if lsn < first && lsn != header.prev_end {
+            return Err(ReadError::Removed { lsn, first });
         }
-        if !found {
-            return Err(ReadError::NoSuchPosition { lsn, first, end });
+        match walk.seek(lsn.max(first)) {
+            Ok(true) if lsn.is_aligned() => {
+                self.read = self.position();
+                Ok(())
+            }
+            Ok(_) => {
+                self.begin()?;
+                Err(ReadError::NoSuchPosition { lsn, first, end })
+            }
+            Err(fault) => Err(self.removed(lsn, fault)),
         }
-        self.read = self.position();
-        Ok(())
+    }
+
+    /// What a file that cannot be opened means to a reader at `lsn`.
+    fn removed(&self, lsn: Lsn, fault: IoFault) -> ReadError {
+        let listing = match directory::list(&self.directory) {
+            Ok(listing) => listing,
+            Err(error) => return error.into(),
+        };
+        match listing.segments.first() {
+            Some(first) if fault.is_missing() && lsn < first.base => {
+                ReadError::Removed { lsn, first: first.base }
+            }
+            _ => fault.into(),
+        }
     }
 
     /// The next record of the caller's kinds.
@@ -193,9 +246,12 @@ impl Reader {
             }
             match walk.advance() {
                 Ok(header) => {
-                    check_known(&header).map_err(|reason| walk.damage_at(header.lsn, reason))?;
-                    self.read = header.end();
-                    return Ok(Some(header));
+                    return self.take(header).map(Some);
+                }
+                Err(Stop::Io(fault)) if fault.is_missing() => {
+                    if !self.refresh()? {
+                        return Err(fault.into());
+                    }
                 }
                 Err(Stop::Io(fault)) => return Err(fault.into()),
                 Err(Stop::Full) => {
@@ -216,6 +272,18 @@ impl Reader {
         }
     }
 
+    /// Yields a whole frame, behind which the walk stands, if this version may read on behind it.
+    fn take(&mut self, header: FrameHeader) -> Result<FrameHeader, ReadError> {
+        if let Err(reason) = check_known(&header)
+            && let Some(walk) = &mut self.walk
+        {
+            walk.seek(header.lsn)?;
+            return Err(walk.damage(reason).into());
+        }
+        self.read = header.end();
+        Ok(header)
+    }
+
     /// A bad frame in the last epoch: the end, unless something shows that it was durable.
     fn end_or_damage(&mut self, damage: Damage) -> Result<Option<FrameHeader>, ReadError> {
         if self.durable.is_some() || self.examined == Some(damage.lsn) {
@@ -224,18 +292,23 @@ impl Reader {
         let Some(walk) = &mut self.walk else {
             return Ok(None);
         };
-        let durable = walk.chain().durable_floor().max(walk.evidence()?.durable);
+        let durable = match walk.evidence() {
+            Ok(evidence) => walk.chain().durable_floor().max(evidence.durable),
+            // Only what is durable is removed while it is being read.
+            Err(fault) if fault.is_missing() && fault.path == walk.segment().path => {
+                walk.segment().header.end()
+            }
+            // One behind it was dead and went with a restart: the next call learns of it.
+            Err(fault) if fault.is_missing() => return Ok(None),
+            Err(fault) => return Err(fault.into()),
+        };
         if damage.lsn >= durable {
             self.examined = Some(damage.lsn);
             return Ok(None);
         }
         // It may have been filled and become durable since the first look.
         match walk.advance() {
-            Ok(header) => {
-                check_known(&header).map_err(|reason| walk.damage_at(header.lsn, reason))?;
-                self.read = header.end();
-                Ok(Some(header))
-            }
+            Ok(header) => self.take(header).map(Some),
             Err(Stop::Io(fault)) => Err(fault.into()),
             Err(Stop::Full | Stop::Bad(_)) => Err(damage.into()),
         }
@@ -247,35 +320,39 @@ impl Reader {
             return Ok(false);
         };
         let current = walk.segment().header;
-        let mut listing = directory::list(&self.directory)?;
-        listing.segments.retain(|segment| segment.base >= current.base);
-        let chain = Chain::load(&listing)?;
+        let lsn = walk.position();
+        let mut chain = Chain::load_live(&self.directory, current.base)?;
+        let Some(first) = chain.segments.first().map(|segment| segment.header) else {
+            return Err(ReadError::NoSuchPosition { lsn, first: Lsn::ZERO, end: Lsn::ZERO });
+        };
+        if first.base > current.base {
+            // The file was removed, and is still open here.
+            let removed = ReadError::Removed { lsn, first: first.base };
+            chain = chain.behind(walk.segment()).ok_or(removed)?;
+        }
         let known = &walk.chain().segments;
         let behind = known.iter().position(|segment| segment.header.base == current.base);
         if behind.is_some_and(|index| known[index..] == chain.segments[..]) {
             return Ok(false);
         }
-        let Some(first) = chain.segments.first().filter(|s| s.header.base == current.base) else {
-            let first = chain.segments.first().map_or(Lsn::ZERO, |s| s.header.base);
-            return Err(ReadError::NoSuchPosition { lsn: walk.position(), first, end: first });
-        };
+        let first = chain.segments[0].header;
         let next_epoch = chain.segments.iter().find(|s| s.header.epoch > current.epoch);
         if let Some(cut) = next_epoch.map(|segment| segment.header.prev_end)
             && cut < self.read
         {
             return Err(ReadError::CutBehindReader { cut, read: self.read });
         }
-        let replaced = first.header != current;
-        let position = walk.position();
+        let replaced = first != current;
         walk.replace_chain(chain, replaced)?;
-        if !replaced {
-            walk.seek(position)?;
+        if !replaced && let Err(fault) = walk.seek(lsn) {
+            return Err(self.removed(lsn, fault));
         }
         Ok(true)
     }
 
-    /// Goes on behind the damage at which the reader stands: to the next whole frame, or to the
-    /// next segment if this one has none. Returns the bytes skipped, or `None` when nothing
+    /// Goes on behind the damage at which the reader stands: behind the frame if it is whole (and of
+    /// a newer version), or else to the next whole frame, or to the next segment if this one has
+    /// none. Returns the bytes skipped, or `None` when nothing
     /// readable follows; the reader then stays.
     ///
     /// # Errors
@@ -285,12 +362,21 @@ impl Reader {
             return Ok(None);
         };
         let from = walk.position();
-        let target = walk.next_whole_frame(from.plus(FRAME_ALIGN as u64))?;
-        let Some(target) = target else {
-            return Ok(None);
+        self.examined = None;
+        if let Ok(header) = walk.advance() {
+            if check_known(&header).is_ok() {
+                // It was filled since: nothing to skip.
+                walk.seek(from)?;
+                return Ok(Some(0));
+            }
+            return Ok(Some(header.span() as u64));
+        }
+        let target = match walk.next_whole_frame(from.plus(FRAME_ALIGN as u64)) {
+            Ok(Some(target)) => target,
+            Ok(None) => return Ok(None),
+            Err(fault) => return Err(self.removed(from, fault)),
         };
         walk.seek(target)?;
-        self.examined = None;
         Ok(Some(target.since(from)))
     }
 }
