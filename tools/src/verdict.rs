@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use booking_manager::codec;
 use serde::Serialize;
@@ -12,8 +13,9 @@ use wal::{RecoveryReport, TornTail};
 use crate::Status;
 use crate::arguments::Place;
 use crate::fault::{Fault, Refusal, shown_path};
-use crate::frames::check_directory;
+use crate::frames::{check_directory, extent};
 use crate::output::Output;
+use crate::progress::Progress;
 
 /// What recovery would decide.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -53,6 +55,9 @@ pub struct Summary {
     pub clean: bool,
     /// What would be cut off.
     pub torn: Option<Torn>,
+    /// How long it took to read and check, and to decode the records.
+    #[serde(skip)]
+    pub elapsed: Duration,
 }
 
 /// What was written behind the end and never known to be durable.
@@ -85,6 +90,7 @@ impl From<RecoveryReport> for Summary {
             durable_floor: report.durable_floor.get(),
             clean: report.clean,
             torn: report.torn.map(Torn::from),
+            elapsed: report.elapsed,
         }
     }
 }
@@ -97,9 +103,12 @@ impl Verdict {
     /// The directory cannot be read.
     pub fn on(directory: &Path) -> anyhow::Result<Self> {
         check_directory(directory)?;
+        let (from, to) = extent(directory);
+        let mut progress = Progress::over("checking", from, to);
         let mut decoded = 0;
         let outcome = wal::verify(directory, |record| {
             codec::decode_record(&record)?;
+            progress.reach(record.lsn);
             decoded += 1;
             Ok::<_, codec::CodecError>(())
         });
@@ -109,6 +118,15 @@ impl Verdict {
             Err(error) => {
                 Ok(Self::Refused { records_before: decoded, damage: Refusal::try_from(error)? })
             }
+        }
+    }
+
+    /// The file that it names, if any.
+    pub(crate) const fn file_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Fresh | Self::Sound(Summary { torn: None, .. }) => None,
+            Self::Sound(Summary { torn: Some(torn), .. }) => Some(&mut torn.fault.file),
+            Self::Refused { damage, .. } => Some(&mut damage.fault.file),
         }
     }
 

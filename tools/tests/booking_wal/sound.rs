@@ -143,6 +143,12 @@ fn wrong_usage_is_told_from_damage() {
         &["inspect", "--user", "ada"],
         &["inspect", "--event", &story::ada()],
         &["inspect", "--kind", "sold"],
+        &["inspect", "--ticket", "0/0"],
+        &["history"],
+        &["history", "--event", "0"],
+        &["history", "--event", "0", "--seat", "0"],
+        &["repair", "--dry-run"],
+        &["stats", "--bucket", "0"],
     ] {
         let told = run(story.path(), arguments);
         assert_eq!((told.code, told.stdout.as_str()), (2, ""), "{arguments:?}: {told:?}");
@@ -221,8 +227,16 @@ fn nothing_is_changed() {
     story.tear();
     fs::write(story.path().join("wal-0000000000200000.seg.tmp"), "half-made").unwrap();
     let before = story.files();
-    for command in ["verify", "inspect", "stats"] {
-        assert_eq!(run(story.path(), &[command]).code, 0);
+    for arguments in [
+        &["verify"][..],
+        &["inspect"],
+        &["inspect", "--raw", "--json"],
+        &["stats"],
+        &["stats", "--segments", "--json"],
+        &["history", "--ticket", "0/1"],
+        &["repair", "--cut-tail", "--dry-run"],
+    ] {
+        assert_eq!(run(story.path(), arguments).code, 0, "{arguments:?}");
     }
     assert!(story.files() == before, "a file was changed");
 }

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use wal::frame::FrameHeader;
 use wal::header::SegmentHeader;
-use wal::{DirectoryError, Kind, Log, Lsn, OpenError, RecordType, Urgency};
+use wal::{DirectoryError, Kind, Log, Lsn, OpenError, RecordType, ReserveError, Urgency};
 
 pub(crate) const SEGMENT_BYTES: u64 = 1 << 20;
 const START: u64 = 1_700_000_000_000;
@@ -78,6 +78,28 @@ pub(crate) fn tell(log: &Log, fact: &Fact<'_>) -> Lsn {
 pub(crate) fn tell_riddle(log: &Log) -> Lsn {
     let record = RecordType { kind: Kind::new(99), version: 1, ignorable: false };
     append(log, record, b"?")
+}
+
+/// Appends a record of a known kind whose payload is none of its kind.
+pub(crate) fn tell_nonsense(log: &Log) -> Lsn {
+    let encoded = codec::encode(&refrain());
+    append(log, encoded.record, b"nonsense")
+}
+
+/// As [`tell`], and waits for the next segment where that is not ready yet.
+pub(crate) fn tell_when_there_is_room(log: &Log, fact: &Fact<'_>) -> Lsn {
+    let encoded = codec::encode(fact);
+    loop {
+        match log.reserve(encoded.record, Urgency::Take, encoded.payload()) {
+            Ok(reservation) => {
+                let lsn = reservation.lsn();
+                reservation.commit();
+                break lsn;
+            }
+            Err(ReserveError::NoRoom | ReserveError::TooFarAhead) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 fn append(log: &Log, record: RecordType, payload: &[u8]) -> Lsn {
@@ -184,9 +206,15 @@ impl Story {
         self.path().join("wal-0000000000000000.seg")
     }
 
-    /// Inverts one bit.
+    /// Inverts one bit in the first segment.
     pub(crate) fn flip(&self, offset: u64) {
-        let file = OpenOptions::new().read(true).write(true).open(self.segment()).unwrap();
+        self.flip_in(0, offset);
+    }
+
+    /// Inverts one bit in the segment with this base.
+    pub(crate) fn flip_in(&self, base: u64, offset: u64) {
+        let path = self.path().join(wal::header::segment_name(Lsn::new(base)));
+        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
         let mut byte = [0];
         file.read_exact_at(&mut byte, offset).unwrap();
         file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
@@ -214,6 +242,7 @@ impl Story {
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
         let entries = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
         let mut files: Vec<_> = entries
+            .filter(|path| path.is_file())
             .map(|path| {
                 let changed = fs::metadata(&path).unwrap().modified().unwrap();
                 (path.clone(), fs::read(&path).unwrap(), changed)
