@@ -69,7 +69,8 @@ pub enum Command {
     /// It takes the lock of the directory and so refuses while a server runs. Before anything is
     /// changed the outcome is tried on links to the files, in the system's temporary directory, and
     /// all files that will be changed or removed are kept, by hard links, in a directory
-    /// `repair-<time>` inside the data directory; move them back to undo it. A PostgreSQL mirror that
+    /// `repair-<time>` inside the data directory; move them back to undo it. Snapshots beyond the cut are
+    /// set aside there as well. A PostgreSQL mirror that
     /// is ahead of the cut has records that the log then lacks, and must be filled anew.
     Repair(Surgery),
     /// Print a completion script for a shell

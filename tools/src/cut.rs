@@ -10,19 +10,27 @@
 //! 2. the segment of P is replaced by one that is zero from P on;
 //! 3. a segment whose header cannot be read goes, with all behind it.
 //!
+//! A snapshot beyond P says that P was not the end, and goes as well. Where the beginning of the log has
+//! been removed, one that is not beyond P must stay, or there is nothing to start from.
+//!
 //! What was written by a newer version of the program is not cut: it is not damaged.
 
+use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::Serialize;
+use wal::header::segment_name;
 use wal::{Lsn, SegmentSize, directory};
 
 use crate::fault::{Refusal, shown_path};
 use crate::frames::{self, Found};
 use crate::trial::{self, Part};
 use crate::verdict::{Summary, Torn, Verdict};
+
+/// Of the position in a snapshot's name.
+const HEX_DIGITS: usize = 16;
 
 /// What can be done about a log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -56,6 +64,8 @@ pub struct Cut {
     pub damage: Refusal,
     /// P: where the log would end.
     pub lsn: u64,
+    /// Snapshots of what would not have happened any more; they would go first.
+    pub snapshots: Vec<PathBuf>,
     /// Segment files that would go, last one first.
     pub remove: Vec<PathBuf>,
     /// The segment file that would be zero from P on.
@@ -106,6 +116,9 @@ impl Finding {
         let all: Vec<_> = listing.segments.into_iter().map(|segment| segment.path).collect();
         let mut plan = Plan { directory, kept: all.len(), all, shorten: None };
         match plan.search(damage.clone())? {
+            Ok(then) if plan.has_no_beginning(then.end)? => {
+                Ok(Self::Hopeless { damage, why: "nothing would be left to start from" })
+            }
             Ok(then) => plan.cut(damage, then).map(Box::new).map(Self::Cut),
             Err(why) => Ok(Self::Hopeless { damage, why }),
         }
@@ -166,20 +179,47 @@ impl Plan<'_> {
     /// compared with its header.
     fn size(&self) -> anyhow::Result<SegmentSize> {
         let path = &self.all[self.kept - 1];
-        let found = std::fs::metadata(path);
+        let found = fs::metadata(path);
         let found = found.with_context(|| format!("cannot read {}", path.display()))?;
         SegmentSize::new(found.len()).context("a segment has the length of no segment")
     }
 
+    /// Whether the beginning of the log has been removed, and with the cut all snapshots too.
+    fn has_no_beginning(&self, end: u64) -> anyhow::Result<bool> {
+        let (begins, _) = frames::extent(self.directory);
+        let first = self.all.first().and_then(|path| path.file_name());
+        let at_zero = begins == Lsn::ZERO
+            && first.is_some_and(|name| name == segment_name(Lsn::ZERO).as_str());
+        Ok(!at_zero && !snapshots(self.directory)?.iter().any(|(lsn, _)| lsn.get() <= end))
+    }
+
     fn cut(self, damage: Refusal, then: Summary) -> anyhow::Result<Cut> {
+        let beyond = snapshots(self.directory)?.into_iter().filter(|(lsn, _)| lsn.get() > then.end);
+        let snapshots = beyond.map(|(_, path)| path).collect();
         let remove = self.all[self.kept..].iter().rev().cloned().collect();
         let shorten = self.shorten.map(|(lsn, _)| Shorten {
             file: self.all[self.kept - 1].clone(),
             zeros_from: lsn.get(),
         });
         let loss = Loss::from_lsn(self.directory, Lsn::new(then.end))?;
-        Ok(Cut { damage, lsn: then.end, remove, shorten, loss, then })
+        Ok(Cut { damage, lsn: then.end, snapshots, remove, shorten, loss, then })
     }
+}
+
+/// The snapshots of a directory, newest first, by what their names say.
+fn snapshots(directory: &Path) -> anyhow::Result<Vec<(Lsn, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).context("cannot list the directory")? {
+        let path = entry.context("cannot list the directory")?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let digits = name.strip_prefix("snapshot-").and_then(|rest| rest.strip_suffix(".snap"));
+        let digits = digits.filter(|digits| digits.len() == HEX_DIGITS);
+        if let Some(lsn) = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()) {
+            found.push((Lsn::new(lsn), path));
+        }
+    }
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(found)
 }
 
 impl Loss {
@@ -224,6 +264,7 @@ impl Cut {
             let file = file.display();
             lines.push(format!("shorten       {file} (zeros from LSN {zeros_from} on)"));
         }
+        lines.extend(self.snapshots.iter().map(|file| format!("set aside     {}", file.display())));
         lines.extend(self.remove.iter().map(|file| format!("remove        {}", file.display())));
         lines
     }

@@ -7,7 +7,7 @@
 //! or that ends where it was to end.
 //!
 //! Order: lock; find the cut, the outcome tried ([`crate::cut`]); confirm; second names, synced; remove
-//! the segments behind the cut, last one first, each durably; replace the shortened one; verify.
+//! the snapshots beyond the cut and the segments behind the cut, last one first, each durably; replace the shortened one; verify.
 
 use std::fs;
 use std::io::Write;
@@ -122,6 +122,7 @@ fn tell(
 /// Makes the cut.
 fn perform(lock: &LockedDirectory, cut: &Cut) -> anyhow::Result<Kept> {
     let directory = keep(lock, cut)?;
+    lock.remove(&cut.snapshots)?;
     lock.remove(&cut.remove)?;
     if let Some(Shorten { file, zeros_from }) = &cut.shorten {
         shorten(lock, file, Lsn::new(*zeros_from))?;
@@ -144,7 +145,7 @@ fn keep(lock: &LockedDirectory, cut: &Cut) -> anyhow::Result<PathBuf> {
     let second_names = || -> std::io::Result<()> {
         fs::create_dir(&place)?;
         let shortened = cut.shorten.iter().map(|shorten| &shorten.file);
-        for file in cut.remove.iter().chain(shortened) {
+        for file in cut.snapshots.iter().chain(&cut.remove).chain(shortened) {
             // What a killed server left in memory is worth keeping, too.
             fs::File::open(file)?.sync_all()?;
             fs::hard_link(file, place.join(file.file_name().unwrap_or_default()))?;

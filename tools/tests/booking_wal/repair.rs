@@ -138,6 +138,38 @@ fn a_record_that_does_not_decode_is_cut() {
 }
 
 #[test]
+fn snapshots_beyond_the_cut_are_set_aside_and_the_others_stay() {
+    let story = Story::told_with(long);
+    let [before, beyond] =
+        [2, 5].map(|place| format!("snapshot-{:016x}.snap", story.lsns[place].get()));
+    for name in [&before, &beyond] {
+        fs::write(story.path().join(name), name).unwrap();
+    }
+    story.flip(story.lsns[3].get() + 40);
+    let told = repair(&story, &["--dry-run"]);
+    assert_eq!(told.line_with("set aside"), format!("set aside     DIR/{beyond}"));
+    assert_eq!(repaired(&story), 3);
+    assert!(story.path().join(before).exists() && !story.path().join(beyond).exists());
+}
+
+#[test]
+fn a_log_without_its_beginning_is_not_cut_before_its_oldest_snapshot() {
+    let story = Story::told_with(|log| {
+        while log.reserved().get() < 2 * SEGMENT_BYTES + 8_192 {
+            log.kick();
+            story::tell_when_there_is_room(log, &story::refrain());
+        }
+    });
+    fs::remove_file(story.segment()).unwrap();
+    story.flip_in(2 * SEGMENT_BYTES, 60);
+    let told = repair(&story, &["--dry-run"]);
+    assert!(told.line_with("no cut helps").contains("nothing would be left to start from"));
+    let snapshot = format!("snapshot-{:016x}.snap", SEGMENT_BYTES + 4_096);
+    fs::write(story.path().join(snapshot), "").unwrap();
+    assert!(repaired(&story) > 1_000);
+}
+
+#[test]
 fn where_no_cut_helps_it_says_so() {
     let first_header = Story::told();
     first_header.flip(60);
