@@ -186,10 +186,8 @@ impl Plan<'_> {
 
     /// Whether the beginning of the log has been removed, and with the cut all snapshots too.
     fn has_no_beginning(&self, end: u64) -> anyhow::Result<bool> {
-        let (begins, _) = frames::extent(self.directory);
         let first = self.all.first().and_then(|path| path.file_name());
-        let at_zero = begins == Lsn::ZERO
-            && first.is_some_and(|name| name == segment_name(Lsn::ZERO).as_str());
+        let at_zero = first.is_some_and(|name| name == segment_name(Lsn::ZERO).as_str());
         Ok(!at_zero && !snapshots(self.directory)?.iter().any(|(lsn, _)| lsn.get() <= end))
     }
 
@@ -254,7 +252,11 @@ impl Cut {
         let end = self.loss.end.map_or_else(|| "?".to_owned(), |end| end.to_string());
         let first = self.loss.first.map_or_else(|| "?".to_owned(), |first| first.to_string());
         lines.push(match self.loss.records {
-            0 => "lost          what is damaged; no whole record could be counted behind it".into(),
+            // Behind a header that cannot be read, records cannot be told from chance.
+            0 => format!(
+                "lost          all from LSN {} on; no record there can be counted",
+                self.lsn
+            ),
             records => format!(
                 "lost          {records} whole records, LSN {first} to {end}, and what is damaged"
             ),

@@ -79,6 +79,35 @@ fn stats_count_by_kind() {
 }
 
 #[test]
+fn stats_tell_when_and_where_records_are_and_how_long_recovery_takes() {
+    let story = Story::told();
+    let told = run(story.path(), &["stats", "--segments", "--bucket", "600"]);
+    let table: Vec<_> =
+        told.stdout.lines().skip_while(|line| !line.contains("600 s from")).collect();
+    let cells: Vec<_> = table[1].split_whitespace().collect();
+    assert_eq!(cells[..2], ["2023-11-14T22:10:00.000Z", "7"], "{told:?}");
+    let cells: Vec<_> = table[2].split_whitespace().collect();
+    assert_eq!(cells[..2], ["2023-11-14T22:20:00.000Z", "3"], "{told:?}");
+    let file = told.line_with("wal-0000000000000000.seg ");
+    assert_eq!(file.split_whitespace().nth(3), Some("10"), "{file}");
+    assert!(told.line_with("would take").contains("records/s"), "{told:?}");
+
+    let json = run(story.path(), &["stats", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let records: u64 = json["rates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rate| rate["records"].as_u64().unwrap())
+        .sum();
+    assert_eq!(records, 10);
+    assert_eq!(json["rates"][0]["kinds"]["held"], 2);
+    assert_eq!(json["segments"]["files"][0]["records"], 10);
+    assert_eq!(json["estimate"]["records"], 10);
+    assert!(json["estimate"]["seconds"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
 fn a_torn_tail_is_told_and_is_no_damage() {
     let story = Story::told();
     story.tear();
