@@ -33,10 +33,12 @@ pub struct Arguments {
 pub enum Command {
     /// Decide as recovery would, and say what it would find
     ///
-    /// Reads the whole log from the disk, checks every frame and decodes every record, and ends in
-    /// the decision that a starting server would come to: that the log is sound, with where it ends
-    /// and what a crash left torn behind that; or the first damaged place. Whether a record
-    /// contradicts those before it is not checked; the server does that when it starts.
+    /// Reads the whole log from the disk, checks every frame, and checks that every record is legal
+    /// given those before it: a seat has one holder at a time, totals add up, a booking ends once.
+    /// Ends in the decision that a starting server would come to: that the log is sound, with where
+    /// it ends, the hash of the state there (as the server logs it), and what a crash left torn behind
+    /// that; or the first damaged place. If the beginning of the log has been removed, records are
+    /// decoded and not checked against each other, and no hash is given.
     Verify(Place),
     /// List records, one a line
     ///

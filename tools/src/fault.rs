@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use booking_manager::codec::CodecError;
+use booking_manager::image::ReplayError;
 use serde::{Serialize, Serializer};
 use wal::{Damage, RecoveryError};
 
@@ -83,8 +84,10 @@ impl TryFrom<RecoveryError> for Refusal {
                 Ok(Self { fault: Fault::from(&damage), durable_floor, newer_version: false })
             }
             RecoveryError::Apply { path, offset, lsn, source } => {
-                let newer_version =
-                    matches!(source.downcast_ref(), Some(CodecError::Unknown { .. }));
+                let newer_version = matches!(
+                    source.downcast_ref(),
+                    Some(ReplayError::Codec(CodecError::Unknown { .. }))
+                );
                 let reason = refused_record(&source);
                 let fault = Fault { file: path, offset, lsn: lsn.get(), reason };
                 Ok(Self { fault, durable_floor: None, newer_version })

@@ -13,9 +13,9 @@
 //! as text, [`output`] where all of it goes, [`progress`] what is shown meanwhile, [`patience`] how a
 //! log that grows is waited for; [`manual`] is the program about itself.
 //!
-//! Architecture invariant: of the server these modules know the domain and the codec alone. So they
-//! can tell whether a record is whole and decodes, and not whether it contradicts those before it:
-//! that is only known to the engine, which checks it when the server starts.
+//! Architecture invariant: of the server these modules know the domain, the codec and the image, never
+//! the engine. The image is the very fold that recovery starts from, so that [`verdict`] refuses what a
+//! server would.
 
 pub mod arguments;
 pub mod cut;

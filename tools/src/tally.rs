@@ -61,7 +61,7 @@ struct Estimate {
     /// Bytes of frames that it would read.
     bytes: u64,
     records: u64,
-    /// As fast as they were read from the disk, checked and decoded just now.
+    /// As fast as they were read from the disk, checked and applied just now.
     bytes_per_second: f64,
     records_per_second: f64,
     seconds: f64,
@@ -209,11 +209,7 @@ impl Estimate {
 impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let megabytes = self.bytes_per_second / 1e6;
-        write!(
-            f,
-            "would take    about {:.2} s and what applying the records costs: ",
-            self.seconds
-        )?;
+        write!(f, "would take    about {:.2} s: ", self.seconds)?;
         write!(f, "{megabytes:.0} MB/s, {:.0} records/s just now", self.records_per_second)
     }
 }

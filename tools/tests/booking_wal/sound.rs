@@ -24,6 +24,7 @@ records       10
 bytes         {}
 end           LSN {}
 durable       at least to LSN {}
+state         {}
 tail          clean: the log was closed in order
 verdict       sound
 ",
@@ -31,6 +32,7 @@ verdict       sound
         story.end.get() - 4096,
         story.end.get(),
         story.end.get() - 32,
+        story.state_hash(),
     );
     assert_eq!(told.stdout, expected, "{told:?}");
     assert_eq!((told.code, told.stderr.as_str()), (0, ""));
@@ -43,11 +45,12 @@ fn verify_sums_up_for_machines() {
     let expected = format!(
         "{{\"directory\":\"DIR\",\"verdict\":\"sound\",\"uuid\":\"{}\",\"epoch\":1,\
          \"segments\":2,\"records\":10,\"bytes\":{},\"end\":{},\"durable_floor\":{},\
-         \"clean\":true,\"torn\":null}}\n",
+         \"clean\":true,\"torn\":null,\"state_hash\":\"{}\"}}\n",
         story.uuid,
         story.end.get() - 4096,
         story.end.get(),
         story.end.get() - 32,
+        story.state_hash(),
     );
     assert_eq!((told.code, told.stdout), (0, expected));
 }
@@ -214,6 +217,7 @@ fn a_closed_pipe_ends_it_quietly() {
 fn a_log_in_use_reads_as_sound_and_grows() {
     let directory = TempDir::new().unwrap();
     let log = story::open(directory.path());
+    story::tell_all(&log);
     let done = AtomicBool::new(false);
     let counted = |told: &Run| {
         let records = told.line_with("records").split_whitespace().nth(1).unwrap().to_owned();

@@ -14,6 +14,7 @@ use booking_manager::domain::{
     PublicId, RequestStamp, RowNumber, SlotIndex, Subject, Tag, TicketKey, Timestamp, Transition,
     UserCreated, UserDeleted, UserId, UserNumber, UserUpdated,
 };
+use booking_manager::image::Image;
 use tempfile::TempDir;
 use uuid::Uuid;
 use wal::frame::FrameHeader;
@@ -72,6 +73,11 @@ pub(crate) fn open(directory: &Path) -> Log {
 pub(crate) fn tell(log: &Log, fact: &Fact<'_>) -> Lsn {
     let encoded = codec::encode(fact);
     append(log, encoded.record, encoded.payload())
+}
+
+/// Appends the whole story; gives where each fact begins.
+pub(crate) fn tell_all(log: &Log) -> Vec<Lsn> {
+    chapters().iter().map(|fact| tell(log, fact)).collect()
 }
 
 /// Appends a record of a kind that this version does not know.
@@ -162,6 +168,14 @@ fn user(id: UserId, email: &'static str, name: &'static str, at: u64) -> Fact<'s
     Fact::UserCreated(UserCreated { user: id, email, name, at: after(at), stamp: None })
 }
 
+/// The seats of the first booking once more, though it was confirmed.
+pub(crate) fn double_sale() -> Fact<'static> {
+    let Some(Fact::Held(held)) = chapters().into_iter().nth(3) else {
+        panic!("the fourth chapter is a hold");
+    };
+    Fact::Held(Held { row: RowNumber::new(3), stamp: None, ..held })
+}
+
 /// A fact that may be told any number of times.
 pub(crate) fn refrain() -> Fact<'static> {
     Fact::UserUpdated(UserUpdated {
@@ -191,7 +205,7 @@ impl Story {
     pub(crate) fn told_with(more: impl FnOnce(&Log)) -> Self {
         let directory = TempDir::new().unwrap();
         let log = open(directory.path());
-        let lsns = chapters().iter().map(|fact| tell(&log, fact)).collect();
+        let lsns = tell_all(&log);
         more(&log);
         let end = log.seal().unwrap();
         Self { uuid: log.uuid(), lsns, end, directory }
@@ -199,6 +213,13 @@ impl Story {
 
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// The hash of the state that the records make.
+    pub(crate) fn state_hash(&self) -> String {
+        let mut image = Image::new();
+        wal::verify(self.path(), |record| image.apply(&record)).unwrap();
+        format!("{:032x}", image.hash().get())
     }
 
     /// The segment of all of it.
