@@ -23,6 +23,9 @@ pub enum Found<'a> {
     Frame(FrameView<'a>, Frames<'a>),
     /// Damage.
     Damage(Fault, Beyond),
+    /// Records that were shown already, from one position to another, are none any more: a crash
+    /// took them back. Only a log that is being followed can say so.
+    TakenBack(Lsn, Lsn),
 }
 
 /// How reading goes on behind damage.
@@ -42,6 +45,11 @@ pub struct Frames<'a> {
 }
 
 impl Frames<'_> {
+    /// Base of the segment in which a frame lies.
+    pub fn base_of(self, lsn: Lsn) -> Lsn {
+        self.size.base_of(lsn)
+    }
+
     /// Names the place of a whole frame, with what is wrong with it.
     pub fn fault(self, lsn: Lsn, reason: String) -> Fault {
         Fault {
@@ -67,29 +75,62 @@ pub fn check_directory(directory: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// From where to where the files of the log reach, as far as that can be told. The end is that of the
+/// last file, most of which may not have been written yet.
+pub fn extent(directory: &Path) -> (Lsn, Lsn) {
+    // Whoever reads the log says what is wrong with it.
+    let reader = Reader::open(directory).ok();
+    let segments = reader.as_ref().map_or(&[][..], Reader::segments);
+    let from = segments.first().map_or(Lsn::ZERO, |segment| segment.header.base);
+    (from, segments.last().map_or(from, |segment| segment.header.end()))
+}
+
 /// Shows `visit` everything from the first frame to the end of what is written, until it breaks off.
 ///
 /// # Errors
 /// The log cannot be read, or `visit` failed.
 pub fn each(
     directory: &Path,
+    visit: impl FnMut(Found<'_>) -> anyhow::Result<ControlFlow<()>>,
+) -> anyhow::Result<()> {
+    follow(directory, || Ok(ControlFlow::Break(())), visit)
+}
+
+/// As [`each`], and asks `idle` at the end of what is written whether to look again.
+///
+/// # Errors
+/// As [`each`], or `idle` failed.
+pub fn follow(
+    directory: &Path,
+    mut idle: impl FnMut() -> anyhow::Result<ControlFlow<()>>,
     mut visit: impl FnMut(Found<'_>) -> anyhow::Result<ControlFlow<()>>,
 ) -> anyhow::Result<()> {
     check_directory(directory)?;
-    let mut reader = match Reader::open(directory) {
-        Ok(reader) => reader,
-        Err(error) => {
-            let damage = damage_in(error)?;
-            return visit(Found::Damage(Fault::from(&damage), Beyond::Nothing)).map(drop);
+    let (mut reader, size) = loop {
+        let reader = match Reader::open(directory) {
+            Ok(reader) => reader,
+            Err(error) => {
+                let damage = damage_in(error)?;
+                return visit(Found::Damage(Fault::from(&damage), Beyond::Nothing)).map(drop);
+            }
+        };
+        let first = reader.segments().first().map(|segment| segment.header);
+        if let Some(first) = first {
+            break (reader, first.segment_size);
         }
-    };
-    let Some(size) = reader.segments().first().map(|segment| segment.header.segment_size) else {
-        return Ok(());
+        // There is no log yet.
+        if idle()?.is_break() {
+            return Ok(());
+        }
     };
     loop {
         let flow = match reader.next_frame() {
             Ok(Some(view)) => visit(Found::Frame(view, Frames { directory, size }))?,
-            Ok(None) => return Ok(()),
+            Ok(None) => idle()?,
+            Err(ReadError::CutBehindReader { cut, read }) => {
+                reader.seek(cut)?;
+                visit(Found::TakenBack(cut, read))?
+            }
             Err(error) => {
                 let damage = damage_in(error)?;
                 let beyond = go_on(&mut reader, &damage)?;
