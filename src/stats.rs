@@ -30,12 +30,13 @@ mod shard;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::checkpoint;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::engine::Engine;
@@ -128,6 +129,7 @@ pub struct Stats {
     /// One per recorder that lives, or lived and left its shard to the next. Locked to add one and to
     /// read, never to record.
     shards: Mutex<Vec<Arc<Shard>>>,
+    checkpoints: OnceLock<Arc<checkpoint::Status>>,
 }
 
 /// Records for one thread.
@@ -181,7 +183,13 @@ impl Stats {
             closed: CachePadded::default(),
             refused: CachePadded::default(),
             shards: Mutex::default(),
+            checkpoints: OnceLock::new(),
         }
+    }
+
+    /// From now on shows what the checkpoints do, too. The first call counts.
+    pub fn show_checkpoints(&self, status: Arc<checkpoint::Status>) {
+        let _ = self.checkpoints.set(status);
     }
 
     /// A recorder for one thread.

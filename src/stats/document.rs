@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::figures::{Figures, LogFigures};
 use super::latency::Summary;
+use crate::checkpoint;
 
 pub(super) fn render(figures: &Figures) -> Value {
     let Figures { bookings, engine, connections, .. } = figures;
@@ -41,6 +42,7 @@ pub(super) fn render(figures: &Figures) -> Value {
             "idempotency_keys": engine.idempotency_keys,
         },
         "wal": wal(&figures.log),
+        "snapshot": snapshot(figures),
         "mirror": {"state": "off"},
         "memory": figures.memory,
     })
@@ -111,6 +113,24 @@ fn wal(log: &LogFigures) -> Value {
         "refused_no_room": counters.refused_no_room,
         "refused_too_far_ahead": counters.refused_too_far_ahead,
         "disk_full": counters.disk_full,
+    })
+}
+
+fn snapshot(figures: &Figures) -> Value {
+    let checkpoint::Figures { newest, older, made_at, elapsed, made, failed, last_error, .. } =
+        &figures.checkpoints;
+    json!({
+        "lsn": newest.map(|newest| newest.lsn.get()),
+        "older_lsn": older.map(wal::Lsn::get),
+        "bytes": newest.map(|newest| newest.bytes),
+        "records": newest.map(|newest| newest.records),
+        "age_seconds": made_at.map(|at| figures.now.millis_since(at) / 1_000),
+        "elapsed_milliseconds": made_at.map(|_| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+        "made": made,
+        "failed": failed,
+        "last_error": last_error,
+        "segments_removed": figures.checkpoints.segments_removed,
+        "segment_bytes_removed": figures.checkpoints.bytes_removed,
     })
 }
 

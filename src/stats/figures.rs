@@ -8,6 +8,7 @@ use super::latency::Latency;
 use super::memory::Memory;
 use super::shard::Second;
 use super::{STATUS_CLASSES, Stats};
+use crate::checkpoint;
 use crate::domain::Timestamp;
 use crate::engine::{Engine, EngineStats};
 
@@ -71,6 +72,7 @@ impl LogFigures {
 pub(super) struct Figures {
     pub(super) started: Timestamp,
     pub(super) uptime: Duration,
+    pub(super) now: Timestamp,
     pub(super) bookings: Bookings,
     pub(super) connections: Connections,
     /// By the first digit of the status, 1 to 5.
@@ -78,6 +80,7 @@ pub(super) struct Figures {
     pub(super) latencies: Vec<Latency>,
     pub(super) engine: EngineStats,
     pub(super) log: LogFigures,
+    pub(super) checkpoints: checkpoint::Figures,
     pub(super) memory: Memory,
 }
 
@@ -95,12 +98,14 @@ impl Figures {
         Self {
             started: stats.started,
             uptime: stats.uptime(),
+            now: stats.clock.now(),
             bookings: stats.bookings(),
             connections: stats.connections(),
             responses: stats.responses(),
             latencies: stats.latencies(now),
             engine,
             log,
+            checkpoints: stats.checkpoints.get().map(|status| status.figures()).unwrap_or_default(),
             memory: Memory::read(),
         }
     }

@@ -42,6 +42,8 @@ fn write(figures: &Figures) {
         wal_sync_max_us = u64::try_from(log.counters.sync_time_max.as_micros()).unwrap_or(u64::MAX),
         wal_old_holes = log.counters.old_holes,
         wal_disk_full = log.counters.disk_full,
+        snapshot_lsn = figures.checkpoints.newest.map_or(0, |newest| newest.lsn.get()),
+        snapshots_failed = figures.checkpoints.failed,
         memory_anonymous_bytes = memory.anonymous_bytes,
         memory_resident_bytes = memory.resident_bytes,
         "statistics"

@@ -182,7 +182,7 @@ fn the_newest_whole_one_is_found_and_damaged_ones_are_named() {
     let found = newest(directory.path()).unwrap();
     assert_eq!(found.newest.unwrap().0.lsn, Lsn::new(8192));
     assert_eq!((found.refused.len(), found.durable_floor), (1, Lsn::new(16384)));
-    assert_eq!(prune(directory.path(), 1).unwrap().len(), 1);
+    assert_eq!(prune(directory.path(), &[image.lsn]).unwrap().len(), 1);
     assert!(!old.exists());
 }
 
