@@ -19,6 +19,7 @@ use booking_manager::clock::Clock;
 use booking_manager::config::{self, Config, CorsOrigins, Request};
 use booking_manager::engine::{Engine, Settings, Sweeper};
 use booking_manager::http::{AllowedOrigins, HttpOptions, Running, Server, Shared};
+use booking_manager::image::StateHash;
 use booking_manager::stats::{self, Stats};
 use booking_manager::telemetry;
 use flume::RecvTimeoutError;
@@ -85,7 +86,7 @@ fn run(config: &Config) -> Result<(), Failure> {
     let state = engine.state_hash();
     tracing::info!(
         end_lsn = end.get(),
-        state_hash = %format_args!("{state:032x}"),
+        state_hash = %state,
         "stopped"
     );
     Ok(())
@@ -189,7 +190,7 @@ fn open(config: &Config, clock: Clock) -> Result<Arc<Engine>, Failure> {
     Ok(Arc::new(engine))
 }
 
-fn report_recovery(report: &RecoveryReport, state: u128) {
+fn report_recovery(report: &RecoveryReport, state: StateHash) {
     if let Some(torn) = &report.torn {
         tracing::warn!(
             file = %torn.file.display(),
@@ -208,7 +209,7 @@ fn report_recovery(report: &RecoveryReport, state: u128) {
         clean = report.clean,
         epoch = report.epoch,
         elapsed_ms = u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
-        state_hash = %format_args!("{state:032x}"),
+        state_hash = %state,
         "recovered"
     );
 }

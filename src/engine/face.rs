@@ -10,7 +10,6 @@ use super::expiry;
 use super::idempotency::Key;
 use super::lanes::Lanes;
 use super::ledger::{Ledger, NoRoom, Position};
-use super::replay::Replay;
 use super::row::State;
 use super::slots::Turn;
 use super::store::Store;
@@ -18,6 +17,7 @@ use crate::clock::Clock;
 use crate::domain::{
     BookingStatus, EventNumber, Fact, PublicId, Refusal, RequestStamp, RowNumber, TicketStatus,
 };
+use crate::image::{Image, StateHash};
 use crate::sync::{AtomicU64, Ordering};
 
 /// The longest hold, so that its length fits beside a booking.
@@ -144,27 +144,28 @@ impl Engine {
         settings: &Settings,
         clock: Clock,
     ) -> Result<(Self, wal::RecoveryReport), wal::OpenError> {
-        let store = Store::new(settings.idempotency_keys_max);
-        let mut replay = Replay::default();
-        let (log, report) = wal::Log::open(options, |record| replay.apply(&store, &record))?;
-        store.keys.purge(replay.newest);
+        let mut image = Image::new();
+        let (log, report) = wal::Log::open(options, |record| image.apply(&record))?;
+        image.purge_keys();
+        let newest = image.newest();
+        let store = Store::restored(image, settings.idempotency_keys_max);
         let ttl = settings.hold_ttl.min(HOLD_TTL_MAX).as_millis();
         let engine = Self {
             store,
             log,
-            clock: clock.not_before(replay.newest),
+            clock: clock.not_before(newest),
             lanes: Lanes::new(settings.lane_count, settings.lane_capacity),
             bookings_max: settings.bookings_max,
             hold_ttl_millis: u32::try_from(ttl).unwrap_or(u32::MAX),
             due: SegQueue::new(),
             lapsed_tickets: AtomicU64::new(0),
         };
-        engine.schedule_replayed();
+        engine.schedule_restored();
         Ok((engine, report))
     }
 
-    /// Tells the sweeper of the bookings that replay left pending.
-    fn schedule_replayed(&self) {
+    /// Tells the sweeper of the bookings that were left pending.
+    fn schedule_restored(&self) {
         for (_, event) in self.store.events.iter() {
             for (number, row) in event.seats.rows() {
                 if row.word().state() == State::Pending {
@@ -208,7 +209,7 @@ impl Engine {
 
     /// A hash of all users, events and bookings, equal for equal states. It means something only
     /// while nothing is being written.
-    pub fn state_hash(&self) -> u128 {
+    pub fn state_hash(&self) -> StateHash {
         self.store.hash()
     }
 

@@ -120,8 +120,8 @@ impl Reader {
 
     /// A reader for looking at a log that recovery would refuse: a segment whose header is damaged,
     /// or that does not fit the ones before it, is one more [`Damage`], behind which
-    /// [`Reader::skip_damage`] goes on at the next segment that can be read. Such a reader does not
-    /// follow a log: what comes after it was opened it does not see.
+    /// [`Reader::skip_damage`] goes on at the next segment that can be read. Behind the last damage it
+    /// follows the log like any reader, but segments that come and do not fit it does not see.
     ///
     /// # Errors
     /// A failed system call.
@@ -309,12 +309,11 @@ impl Reader {
     }
 
     fn advance(&mut self) -> Result<Option<FrameHeader>, ReadError> {
-        if self.mode == Mode::Lenient && (self.walk.is_none() || self.standing != Standing::Frames)
-        {
-            return self.end_of_piece();
-        }
-        if self.walk.is_none() {
+        if self.standing == Standing::Frames && self.walk.is_none() {
             self.begin()?;
+        }
+        if self.standing != Standing::Frames || self.walk.is_none() {
+            return self.end_of_piece();
         }
         loop {
             let Some(walk) = &mut self.walk else {
@@ -327,9 +326,9 @@ impl Reader {
                 Ok(header) => {
                     return self.take(header).map(Some);
                 }
-                Err(Stop::Full) if self.mode == Mode::Lenient => return self.end_of_piece(),
+                Err(Stop::Full) if !self.rest.is_empty() => return self.end_of_piece(),
                 Err(Stop::Io(fault)) if fault.is_missing() => {
-                    if self.mode == Mode::Lenient {
+                    if !self.rest.is_empty() {
                         let lsn = walk.position();
                         return Err(self.removed(lsn, fault));
                     }
@@ -348,7 +347,7 @@ impl Reader {
                     if walk.in_closed_epoch() || self.durable.is_some_and(|d| damage.lsn < d) {
                         return Err(damage.into());
                     }
-                    if self.mode == Mode::Lenient {
+                    if !self.rest.is_empty() {
                         return self.end_of_piece_or_damage(damage);
                     }
                     if !self.refresh()? {
@@ -378,9 +377,6 @@ impl Reader {
     /// A bad frame in the last epoch of a piece. Where that epoch was cut is not known if the header
     /// behind the piece cannot be read: it is the end of the piece, unless something written follows.
     fn end_of_piece_or_damage(&mut self, damage: Damage) -> Result<Option<FrameHeader>, ReadError> {
-        if self.rest.is_empty() {
-            return self.end_or_damage(damage);
-        }
         let Some(walk) = &self.walk else {
             return Ok(None);
         };
@@ -441,7 +437,12 @@ impl Reader {
         };
         let current = walk.segment().header;
         let lsn = walk.position();
-        let mut chain = Chain::load_live(&self.directory, current.base)?;
+        let mut chain = match Chain::load_live(&self.directory, current.base) {
+            Ok(chain) => chain,
+            // Named already, or of no use to whoever looks at a damaged log.
+            Err(ChainError::Damage(_)) if self.mode == Mode::Lenient => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
         let Some(first) = chain.segments.first().map(|segment| segment.header) else {
             return Err(ReadError::NoSuchPosition { lsn, first: Lsn::ZERO, end: Lsn::ZERO });
         };

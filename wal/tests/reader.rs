@@ -421,6 +421,25 @@ fn a_lenient_reader_of_a_sound_log_finds_the_same_and_can_seek() {
     assert_eq!(leniently(&directory()), (vec![], vec![]));
 }
 
+#[test]
+fn a_lenient_reader_follows_behind_the_last_damage() {
+    let dir = directory();
+    let mut reader = Reader::open_lenient(dir.path()).unwrap();
+    assert_eq!(read_on(&mut reader).unwrap(), [], "there is no log yet");
+    let (mut writer, expected) = long_log();
+    flip(&mut writer, Lsn::new(SIZE.get() + 50));
+    writer.save(dir.path());
+    let place = damage(read_on(&mut reader)).lsn;
+    assert_eq!((place, reader.skip_damage().unwrap()), (Lsn::new(SIZE.get()), Some(SIZE.get())));
+    let behind = without(&expected, &[0, 1]).len();
+    assert_eq!(read_on(&mut reader).unwrap().len(), behind);
+    for n in 0..60_u8 {
+        let lsn = writer.append(&vec![n; 8_000]);
+        writer.update(dir.path());
+        assert_eq!(read_on(&mut reader).unwrap(), [(lsn, vec![n; 8_000])]);
+    }
+}
+
 /// Read and seek calls of this thread so far.
 fn read_calls() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/io").unwrap();
