@@ -54,6 +54,9 @@ fn after(millis: u64) -> Timestamp {
 pub(crate) fn open(directory: &Path) -> Log {
     let mut options = wal::Options::new(directory);
     options.segment_bytes = SEGMENT_BYTES;
+    // As with a snapshot of whatever was removed.
+    let listing = wal::directory::list(directory).unwrap();
+    options.start = listing.segments.first().map_or(Lsn::ZERO, |segment| segment.base);
     let log = loop {
         match Log::open(options.clone(), |_| Ok::<(), Infallible>(())) {
             Ok((log, _)) => break log,
