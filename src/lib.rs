@@ -39,6 +39,8 @@
 //! - `unsafe` is in the few files that the tidy test lists, all of them in `wal`.
 //! - A broken invariant stops the process (release builds abort on panic); no input causes one.
 
+#[cfg(not(booking_loom))]
+pub mod checkpoint;
 pub mod clock;
 #[cfg(not(booking_loom))]
 pub mod codec;

@@ -15,16 +15,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use booking_manager::checkpoint::{self, Checkpointer, Needed, Retention};
 use booking_manager::clock::Clock;
 use booking_manager::config::{self, Config, CorsOrigins, Request};
-use booking_manager::engine::{Engine, Settings, Sweeper};
+use booking_manager::engine::{Engine, Recovery, Settings, Sweeper};
 use booking_manager::http::{AllowedOrigins, HttpOptions, Running, Server, Shared};
-use booking_manager::mirror::{self, Marks, Mirror};
+use booking_manager::image::StateHash;
+use booking_manager::mirror::{self, Marks, Mirror, Watch};
 use booking_manager::stats::{self, Stats};
 use booking_manager::telemetry;
 use flume::RecvTimeoutError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use wal::{Poison, RecoveryReport};
+use wal::Poison;
 
 use exit::Failure;
 use signals::Signals;
@@ -67,11 +69,14 @@ fn run(config: &Config) -> Result<(), Failure> {
     let stats = Stats::new();
     let shared = Shared::new(Arc::clone(&stats), clock.clone());
     let running = serve(config, &shared)?;
-    let (engine, records) = open(config, clock)?;
+    let (engine, recovery) = open(config, clock)?;
     shared.open(Arc::clone(&engine));
     signals.serving();
     let sweeper = Sweeper::start(Arc::clone(&engine)).map_err(Failure::Thread)?;
-    let mirror = mirror(config, &engine, records, &stats)?;
+    let mirror = start_mirror(config, &engine, &recovery, &stats)?;
+    let watch = mirror.as_ref().map(Mirror::watch);
+    let checkpointer = start_checkpoints(config, Arc::clone(&engine), &recovery, watch)?;
+    stats.show_checkpoints(checkpointer.status());
     let ticker = Ticker::start(stats, Arc::clone(&engine))?;
     tracing::info!("ready");
     let poison = wait(&signals, &engine);
@@ -82,12 +87,12 @@ fn run(config: &Config) -> Result<(), Failure> {
         return Err(Failure::Poisoned(poison));
     }
     running.drain(config.drain_timeout).map_err(Failure::Drain)?;
-    drop((ticker, sweeper, mirror));
+    drop((ticker, checkpointer, mirror, sweeper));
     let end = engine.log().seal().map_err(Failure::Seal)?;
     let state = engine.state_hash();
     tracing::info!(
         end_lsn = end.get(),
-        state_hash = %format_args!("{state:032x}"),
+        state_hash = %state,
         "stopped"
     );
     Ok(())
@@ -165,8 +170,8 @@ fn write_port(path: &Path, port: u16) -> io::Result<()> {
     std::fs::rename(&unfinished, path)
 }
 
-/// Recovers the state from the log, and tells how many records the log has.
-fn open(config: &Config, clock: Clock) -> Result<(Arc<Engine>, u64), Failure> {
+/// Recovers the state from the newest snapshot and the log.
+fn open(config: &Config, clock: Clock) -> Result<(Arc<Engine>, Recovery), Failure> {
     let mut options = wal::Options::new(&config.data_dir);
     options.durability = config.durability;
     options.segment_bytes = config.wal_segment_bytes;
@@ -179,34 +184,68 @@ fn open(config: &Config, clock: Clock) -> Result<(Arc<Engine>, u64), Failure> {
         idempotency_keys_max: config.idempotency_keys_max,
     };
     tracing::info!(data_dir = %config.data_dir.display(), "recovering");
-    let (engine, report) = Engine::open(options, &settings, clock).map_err(Failure::Open)?;
+    let (engine, recovery) = Engine::open(options, &settings, clock).map_err(Failure::Open)?;
     let state = engine.state_hash();
-    report_recovery(&report, state);
-    Ok((Arc::new(engine), report.records))
+    report_recovery(&recovery, state);
+    Ok((Arc::new(engine), recovery))
 }
 
-/// Starts the mirror, if PostgreSQL is configured; the log had `records` records before this start.
-fn mirror(
+/// Starts the mirror, if PostgreSQL is configured.
+fn start_mirror(
     config: &Config,
     engine: &Arc<Engine>,
-    records: u64,
+    recovery: &Recovery,
     stats: &Stats,
 ) -> Result<Option<Mirror>, Failure> {
     let Some(postgres) = &config.postgres else { return Ok(None) };
-    let (clock, of) = (engine.clock().clone(), Arc::clone(engine));
-    let marks = Box::new(move || {
-        // The mark first, so that no record before it is left uncounted.
-        let durable = of.log().durable();
-        Marks { durable, records: records + of.log().stats().records }
-    });
-    let (target, log) = (postgres.target.clone(), config.data_dir.clone());
-    let mirror = Mirror::start(mirror::Options { target, log, marks, clock });
-    let mirror = mirror.map_err(Failure::Thread)?;
+    let (of, before) = (Arc::clone(engine), recovery.records);
+    let options = mirror::Options {
+        target: postgres.target.clone(),
+        log: config.data_dir.clone(),
+        marks: Box::new(move || Marks {
+            durable: of.log().durable(),
+            records: before + of.log().stats().records,
+        }),
+        clock: engine.clock().clone(),
+    };
+    let mirror = Mirror::start(options).map_err(Failure::Thread)?;
     stats.show_mirror(mirror.watch());
     Ok(Some(mirror))
 }
 
-fn report_recovery(report: &RecoveryReport, state: u128) {
+/// Starts to fold the log into snapshots.
+fn start_checkpoints(
+    config: &Config,
+    engine: Arc<Engine>,
+    recovery: &Recovery,
+    mirror: Option<Arc<Watch>>,
+) -> Result<Checkpointer, Failure> {
+    let settings = checkpoint::Settings {
+        directory: config.data_dir.clone(),
+        log_bytes: config.snapshot_log_bytes,
+        age: config.snapshot_age,
+        retention: Retention {
+            bytes: config.wal_retain_bytes,
+            age: config.wal_retain,
+            mirror_bytes_max: config.wal_mirror_bytes_max,
+        },
+    };
+    let needed = Box::new(move || match &mirror {
+        None => Needed::Nothing,
+        Some(mirror) => mirror.confirmed().map_or(Needed::Unknown, Needed::From),
+    });
+    Checkpointer::start(engine, settings, recovery, needed).map_err(Failure::Thread)
+}
+
+fn report_recovery(recovery: &Recovery, state: StateHash) {
+    for (named, error) in &recovery.refused {
+        tracing::error!(
+            lsn = named.lsn.get(),
+            %error,
+            "a snapshot cannot be used; recovered from what was before it"
+        );
+    }
+    let report = &recovery.report;
     if let Some(torn) = &report.torn {
         tracing::warn!(
             file = %torn.file.display(),
@@ -218,14 +257,16 @@ fn report_recovery(report: &RecoveryReport, state: u128) {
         );
     }
     tracing::info!(
+        snapshot_lsn = recovery.snapshot.map(|snapshot| snapshot.lsn.get()),
         records = report.records,
+        records_in_all = recovery.records,
         bytes = report.bytes,
         segments = report.segments,
         end_lsn = report.end.get(),
         clean = report.clean,
         epoch = report.epoch,
         elapsed_ms = u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
-        state_hash = %format_args!("{state:032x}"),
+        state_hash = %state,
         "recovered"
     );
 }

@@ -36,6 +36,7 @@ use std::time::Duration;
 use crossbeam::utils::CachePadded;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::checkpoint;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::engine::Engine;
@@ -129,6 +130,7 @@ pub struct Stats {
     /// One per recorder that lives, or lived and left its shard to the next. Locked to add one and to
     /// read, never to record.
     shards: Mutex<Vec<Arc<Shard>>>,
+    checkpoints: OnceLock<Arc<checkpoint::Status>>,
     /// How the mirror is doing, if there is one.
     mirror: OnceLock<Arc<Watch>>,
 }
@@ -184,11 +186,17 @@ impl Stats {
             closed: CachePadded::default(),
             refused: CachePadded::default(),
             shards: Mutex::default(),
+            checkpoints: OnceLock::new(),
             mirror: OnceLock::new(),
         }
     }
 
-    /// Shows this mirror from now on. The first one counts: a process has one.
+    /// From now on shows what the checkpoints do, too. The first call counts.
+    pub fn show_checkpoints(&self, status: Arc<checkpoint::Status>) {
+        let _ = self.checkpoints.set(status);
+    }
+
+    /// From now on shows how this mirror does, too. The first call counts.
     pub fn show_mirror(&self, mirror: Arc<Watch>) {
         let _ = self.mirror.set(mirror);
     }

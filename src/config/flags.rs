@@ -63,6 +63,21 @@ pub(super) struct Flags {
     /// Bytes that the log may be ahead of the disk, 131072 to 2147483648; beyond, writes are refused
     #[arg(long, env, value_name = "BYTES", default_value = "134217728", value_parser = whole::<{ parse::UNSYNCED_BYTES_MIN }, { parse::UNSYNCED_BYTES_MAX }, u64>, help_heading = "Storage")]
     pub(super) wal_unsynced_bytes_max: u64,
+    /// Bytes that the log grows between two snapshots, at least 1048576
+    #[arg(long, env, value_name = "BYTES", default_value = "268435456", value_parser = whole::<{ parse::SNAPSHOT_LOG_BYTES_MIN }, { parse::LOG_BYTES_MAX }, u64>, help_heading = "Storage")]
+    pub(super) snapshot_log_bytes: u64,
+    /// Seconds after which there is a new snapshot if anything was written, 1 to 604800
+    #[arg(long, env, value_name = "SECONDS", default_value = "3600", value_parser = whole::<1, { parse::SNAPSHOT_AGE_SECONDS_MAX }, u64>, help_heading = "Storage")]
+    pub(super) snapshot_age_seconds: u64,
+    /// Bytes of the log that are kept, whether or not they are needed
+    #[arg(long, env, value_name = "BYTES", default_value = "1073741824", value_parser = whole::<0, { parse::LOG_BYTES_MAX }, u64>, help_heading = "Storage")]
+    pub(super) wal_retain_bytes: u64,
+    /// Hours for which the log is kept, whether or not it is needed, 0 to 87840
+    #[arg(long, env, value_name = "HOURS", default_value = "0", value_parser = whole::<0, { parse::RETAIN_HOURS_MAX }, u64>, help_heading = "Storage")]
+    pub(super) wal_retain_hours: u64,
+    /// Bytes of the log that are kept for a mirror that cannot follow; beyond, it reloads a snapshot
+    #[arg(long, env, value_name = "BYTES", default_value = "17179869184", value_parser = whole::<0, { parse::LOG_BYTES_MAX }, u64>, help_heading = "Storage")]
+    pub(super) wal_mirror_bytes_max: u64,
 
     /// Seconds that a hold lasts, 1 to 2592000
     #[arg(long, env, value_name = "SECONDS", default_value = "600", value_parser = whole::<1, { parse::HOLD_TTL_SECONDS_MAX }, u64>, help_heading = "Booking")]

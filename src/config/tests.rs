@@ -178,7 +178,7 @@ fn secrets_are_masked_everywhere() {
 fn the_help_names_every_setting_and_no_value_of_the_environment() {
     let help = shown(read(&["--help"], &[("DB_PASSWORD", "hunter2")], &[]));
     let names = flags::variables();
-    assert_eq!(names.len(), 29);
+    assert_eq!(names.len(), 34);
     for (variable, flag) in names {
         assert!(help.contains(&format!("[env: {variable}]")), "{variable} is missing:\n{help}");
         assert!(help.contains(&flag), "{flag} is missing:\n{help}");

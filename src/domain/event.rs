@@ -5,6 +5,8 @@ use super::user::{TextFault, check_text};
 
 /// How many seats one event may have.
 pub const SEATS_PER_EVENT_MAX: u32 = 1_000_000;
+/// How many tickets all events together can have.
+pub const TICKETS_MAX: u64 = 1 << 31;
 /// The longest name, artist or venue of an event accepted, in characters.
 pub const TITLE_CHARS_MAX: usize = 200;
 

@@ -15,8 +15,10 @@ mod ticket;
 mod time;
 mod user;
 
-pub use booking::{BookingStatus, TICKETS_PER_BOOKING_MAX};
-pub use event::{DATE_BYTES_MAX, EventDetails, SEATS_PER_EVENT_MAX, TITLE_CHARS_MAX, Title};
+pub use booking::{BookingStatus, ROWS_PER_EVENT_MAX, Slots, TICKETS_PER_BOOKING_MAX};
+pub use event::{
+    DATE_BYTES_MAX, EventDetails, SEATS_PER_EVENT_MAX, TICKETS_MAX, TITLE_CHARS_MAX, Title,
+};
 pub use fact::{
     EventCreated, Fact, Held, KEY_CHARS_MAX, KEY_RETENTION, KeyBound, RequestStamp, Subject,
     Transition, UserCreated, UserDeleted, UserUpdated,
@@ -29,4 +31,4 @@ pub use money::{Amount, AmountFault, Currency};
 pub use refusal::{Conflict, Refusal};
 pub use ticket::TicketStatus;
 pub use time::Timestamp;
-pub use user::{EMAIL_CHARS_MAX, Email, NAME_CHARS_MAX, PersonName, TextFault};
+pub use user::{EMAIL_CHARS_MAX, Email, NAME_CHARS_MAX, PersonName, TextFault, USERS_MAX};

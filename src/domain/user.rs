@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+/// How many users there can be, deleted ones included.
+pub const USERS_MAX: u32 = 1 << 30;
 /// The longest e-mail address accepted, in characters (RFC 5321, section 4.5.3.1.3).
 pub const EMAIL_CHARS_MAX: usize = 254;
 /// The longest name of a person accepted, in characters.

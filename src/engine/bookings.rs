@@ -10,13 +10,13 @@ use super::answer::{Answer, BookingView, Ended, Hold, Made, Open};
 use super::catalog::Event;
 use super::idempotency::Key;
 use super::ledger::{NoRoom, Place, Position};
-use super::row::{OwnedStamp, Row, Slots, State, Terms, Word};
+use super::row::{OwnedStamp, Row, State, Terms, Word};
 use super::slots::{Ending, HoldOutcome, Taken, Turn};
 use super::users::User;
 use super::{Engine, HoldRequest};
 use crate::domain::{
     BookingId, BookingStatus, Conflict, Fact, KeyBound, PublicId, Refusal, RequestStamp, RowNumber,
-    SlotIndex, Subject, TICKETS_PER_BOOKING_MAX, Tag, TicketStatus, Timestamp,
+    SlotIndex, Slots, Subject, TICKETS_PER_BOOKING_MAX, Tag, TicketStatus, Timestamp,
 };
 use crate::sync::{Ordering, yield_now};
 

@@ -16,12 +16,11 @@ use super::slots::{Seats, Turn};
 use super::{Engine, EventCursor, TicketCursor};
 use crate::domain::{
     Amount, EventCreated, EventDetails, EventId, EventNumber, Fact, PublicId, Refusal,
-    RequestStamp, SlotIndex, Subject, Tag, TicketId, TicketKey, TicketStatus, Timestamp,
+    RequestStamp, SlotIndex, Subject, TICKETS_MAX, Tag, TicketId, TicketKey, TicketStatus,
+    Timestamp,
 };
 use crate::sync::Ordering;
 
-/// How many tickets all events together can have.
-pub(super) const TICKETS_MAX: u64 = 1 << 31;
 /// How many slots one step of a listing looks at.
 const SLOTS_PER_STEP_MAX: u32 = 4_096;
 /// How many events one step of a listing looks at.

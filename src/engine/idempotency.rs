@@ -123,10 +123,9 @@ impl Keys {
         }
     }
 
-    /// Replay: what the log says that a key stands for.
-    pub(super) fn restore(&self, stamp: RequestStamp<'_>, subject: Subject, at: Timestamp) {
-        let entry = Entry::Done { fingerprint: stamp.fingerprint, subject, at };
-        self.entries.pin().insert(self.hash(stamp.key), entry);
+    /// Restores what a key stood for.
+    pub(super) fn restore(&self, key: &str, fingerprint: u128, subject: Subject, at: Timestamp) {
+        self.entries.pin().insert(self.hash(key), Entry::Done { fingerprint, subject, at });
     }
 
     /// Forgets keys whose time is over.
@@ -167,7 +166,7 @@ mod tests {
     #[test]
     fn a_key_belongs_to_one_request() {
         let keys = Keys::new(8);
-        keys.restore(STAMP, SUBJECT, now());
+        keys.restore(STAMP.key, STAMP.fingerprint, SUBJECT, now());
         let other = RequestStamp { fingerprint: 2, ..STAMP };
         assert_eq!(keys.begin(other).unwrap_err(), Refusal::KeyReused);
         let in_flight = keys.begin(RequestStamp { key: "l", fingerprint: 1 }).unwrap();
@@ -181,7 +180,7 @@ mod tests {
     #[test]
     fn keys_are_kept_for_a_day() {
         let keys = Keys::new(8);
-        keys.restore(STAMP, SUBJECT, now());
+        keys.restore(STAMP.key, STAMP.fingerprint, SUBJECT, now());
         keys.purge(now() + (KEY_RETENTION - Duration::from_millis(1)));
         assert_eq!(keys.len(), 1);
         keys.purge(now() + KEY_RETENTION);
@@ -191,7 +190,7 @@ mod tests {
     #[test]
     fn a_full_table_refuses_new_keys_and_knows_the_old_ones() {
         let keys = Keys::new(1);
-        keys.restore(STAMP, SUBJECT, now());
+        keys.restore(STAMP.key, STAMP.fingerprint, SUBJECT, now());
         let new = RequestStamp { key: "new", fingerprint: 1 };
         assert_eq!(keys.begin(new).unwrap_err(), Refusal::Overloaded);
         assert_eq!(keys.begin(STAMP).unwrap().replay(), Some((SUBJECT, now())));

@@ -3,7 +3,7 @@
 //! Reading order: [`slots`] is the heart, the protocol by which bookings take and give back tickets,
 //! with its words in [`row`]; [`bookings`] is the ladder of checks around it; [`users`] and
 //! [`catalog`] are what bookings refer to; [`idempotency`], [`lanes`] and [`expiry`] say what they
-//! are for; [`replay`] builds all of it again from the log; [`face`] ties them together.
+//! are for; [`restore`] builds all of it again from an image of the log; [`face`] ties them together.
 //!
 //! Every method answers at once and never waits for a disk: an [`Answer`] says how far the log must
 //! be durable before it may be given ([`Position`]), and waiting for that is the caller's part.
@@ -37,7 +37,7 @@ mod journal;
 #[cfg(not(booking_loom))]
 mod lanes;
 #[cfg(not(booking_loom))]
-mod replay;
+mod restore;
 #[cfg(not(booking_loom))]
 mod store;
 #[cfg(all(test, not(booking_loom)))]
@@ -52,10 +52,9 @@ pub use {
     },
     expiry::Sweeper,
     face::{
-        Engine, EngineStats, EventCursor, HOLD_TTL_MAX, HoldRequest, Settings, TicketCursor,
-        UserBookingCursor,
+        Engine, EngineStats, EventCursor, HOLD_TTL_MAX, HoldRequest, OpenError, Recovery, Settings,
+        TicketCursor, UserBookingCursor,
     },
-    replay::ReplayError,
 };
 
 pub use ledger::Position;

@@ -25,9 +25,11 @@ use loom::thread;
 use wal::{Lsn, Urgency};
 
 use super::ledger::{Ledger, NoRoom, Place, Position};
-use super::row::{Row, Slots, State, Terms};
+use super::row::{Row, State, Terms};
 use super::slots::{Ending, HoldOutcome, Seats, Turn};
-use crate::domain::{Amount, EventNumber, Fact, RowNumber, SlotIndex, Tag, Timestamp, UserNumber};
+use crate::domain::{
+    Amount, EventNumber, Fact, RowNumber, SlotIndex, Slots, Tag, Timestamp, UserNumber,
+};
 use crate::sync::{AtomicU32, Ordering};
 
 const TTL_MILLIS: u32 = 10;

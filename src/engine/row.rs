@@ -11,8 +11,7 @@
 //! was read; no word ever returns to an old value.
 
 use crate::domain::{
-    Amount, BookingStatus, EventNumber, RequestStamp, RowNumber, SlotIndex, Tag, Timestamp,
-    UserNumber,
+    Amount, BookingStatus, EventNumber, RequestStamp, RowNumber, Slots, Tag, Timestamp, UserNumber,
 };
 use crate::sync::{AtomicU64, Ordering};
 
@@ -68,10 +67,6 @@ impl Word {
         Timestamp::from_millis(self.0 >> TIME_SHIFT)
     }
 
-    pub(super) const fn to_bits(self) -> u64 {
-        self.0
-    }
-
     /// What clients may know of it: nothing as long as it has not been pending.
     pub(super) fn status(self) -> Option<BookingStatus> {
         match self.state() {
@@ -81,36 +76,6 @@ impl Word {
             State::Cancelled => Some(BookingStatus::Cancelled),
             State::Expired => Some(BookingStatus::Expired),
         }
-    }
-}
-
-/// The slots of a booking, in ascending order. One ticket is the common case and needs no
-/// allocation.
-#[derive(Clone, Debug)]
-pub(super) enum Slots {
-    One([SlotIndex; 1]),
-    Many(Box<[SlotIndex]>),
-}
-
-impl Slots {
-    /// Keeps `sorted`, which has no slot twice.
-    pub(super) fn new(sorted: &[SlotIndex]) -> Self {
-        match sorted {
-            &[slot] => Self::One([slot]),
-            many => Self::Many(many.into()),
-        }
-    }
-
-    pub(super) fn as_slice(&self) -> &[SlotIndex] {
-        match self {
-            Self::One(slot) => slot,
-            Self::Many(slots) => slots,
-        }
-    }
-
-    /// How many; at most the number of tickets of one booking.
-    pub(super) fn count(&self) -> u32 {
-        u32::try_from(self.as_slice().len()).expect("bounded by the tickets of one booking")
     }
 }
 
@@ -165,16 +130,11 @@ pub(super) struct Row {
 impl Row {
     /// A row that begins to take its slots.
     pub(super) fn acquiring(terms: Terms) -> Self {
-        Self::with_word(terms, Word::ACQUIRING)
+        Self::restored(terms, Word::ACQUIRING)
     }
 
-    /// A row as replay finds it: pending.
-    pub(super) fn pending(terms: Terms) -> Self {
-        let word = Word::new(State::Pending, terms.deadline());
-        Self::with_word(terms, word)
-    }
-
-    fn with_word(terms: Terms, word: Word) -> Self {
+    /// A row that was decided before.
+    pub(super) fn restored(terms: Terms, word: Word) -> Self {
         Self {
             terms,
             status: AtomicU64::new(word.0),

@@ -79,10 +79,11 @@ use wal::Urgency;
 
 use super::ledger::{Ledger, NoRoom, Place, Position};
 use super::row::{Row, State, Terms, Word};
-use super::table::{TABLE_ENTRIES_MAX, Table};
+use super::table::Table;
 use super::tally::{Change, Tally};
 use crate::domain::{
-    EventNumber, Fact, Held, RequestStamp, RowNumber, SlotIndex, Timestamp, Transition,
+    EventNumber, Fact, Held, ROWS_PER_EVENT_MAX, RequestStamp, RowNumber, SlotIndex, Timestamp,
+    Transition,
 };
 use crate::sync::{AtomicU32, Ordering};
 use std::borrow::Cow;
@@ -153,7 +154,7 @@ impl Seats {
         Self {
             event,
             slots: free_slots(seats as usize),
-            rows: Table::new(TABLE_ENTRIES_MAX),
+            rows: Table::new(ROWS_PER_EVENT_MAX),
             tally: Tally::new(),
         }
     }
@@ -433,40 +434,29 @@ impl Seats {
         Some((RowNumber::new(word), row))
     }
 
-    /// Replay: puts a pending booking where its record says. `None` if a slot is out of range or
-    /// taken by a live row, or the row number was used.
-    pub(super) fn replay_hold(&self, number: RowNumber, terms: Terms) -> Option<&Row> {
-        let slots = terms.slots.clone();
-        for slot in slots.as_slice() {
-            let seen = self.slots.get(slot.index())?.load(Ordering::Relaxed);
-            if self.named(seen).is_some_and(|(_, row)| is_live(row.word())) {
-                return None;
-            }
+    /// Puts a decided row where the log has it, before any other thread knows these seats.
+    pub(super) fn restore(&self, number: RowNumber, row: Row) {
+        let (word, count) = (row.word(), row.terms.slots.count());
+        if is_live(word) {
+            self.tally.begin();
+            self.tally.end(Change::Held(count));
         }
-        let row = self.rows.set(number.get() - 1, Row::pending(terms))?;
-        for slot in slots.as_slice() {
-            self.slots[slot.index()].store(number.get(), Ordering::Relaxed);
+        if word.state() == State::Confirmed {
+            self.tally.begin();
+            self.tally.end(Change::Sold(count));
         }
-        self.tally.begin();
-        self.tally.end(Change::Held(slots.count()));
-        Some(row)
+        let restored = self.rows.set(number.get() - 1, row);
+        restored.expect("an image has a row number once");
     }
 
-    /// Replay: ends a pending booking as its record says; false if it is not pending, or if the
-    /// time in the record contradicts the deadline.
-    pub(super) fn replay_end(&self, row: &Row, state: State, at: Timestamp) -> bool {
-        let word = row.word();
-        let lapsed = at >= word.time();
-        if word.state() != State::Pending || lapsed != (state == State::Expired) {
-            return false;
+    /// Names the rows that last took each slot, once they have been restored.
+    pub(super) fn restore_takers(&self, takers: &[u32]) {
+        for (slot, &taker) in self.slots.iter().zip(takers) {
+            // What is free as it came stays untouched, so that its page need not be there.
+            if taker != 0 {
+                slot.store(taker, Ordering::Relaxed);
+            }
         }
-        let count = row.terms.slots.count();
-        let change =
-            if state == State::Confirmed { Change::Sold(count) } else { Change::Released(count) };
-        self.tally.begin();
-        let decided = row.decide(word, Word::new(state, at)).is_ok();
-        self.tally.end(change);
-        decided
     }
 }
 

@@ -31,7 +31,7 @@ const GROWING_ENTRIES: u32 = CHUNK_MAX - CHUNK_MIN;
 /// Fan-out of both levels of the directory.
 const FAN_OUT: usize = 2_048;
 /// The most entries a table can have.
-pub(super) const TABLE_ENTRIES_MAX: u32 = u32::MAX - GROWING_ENTRIES;
+const TABLE_ENTRIES_MAX: u32 = u32::MAX - GROWING_ENTRIES;
 const _: () = assert!(
     (TABLE_ENTRIES_MAX as u64) <= (FAN_OUT * FAN_OUT) as u64 * CHUNK_MAX as u64,
     "the directory reaches every entry"
@@ -83,7 +83,7 @@ impl<T> Table<T> {
         self.claimed.load(Ordering::Relaxed)
     }
 
-    /// Sets the entry of a number that the caller has claimed, or that replay found in the log.
+    /// Sets the entry of a number that the caller has claimed, or that an image has.
     ///
     /// Returns the entry, or `None` if there was one already.
     pub(super) fn set(&self, number: u32, entry: T) -> Option<&T> {
@@ -165,7 +165,7 @@ mod tests {
         assert!(table.set(3, 'a').is_some());
         assert!(table.set(3, 'b').is_none());
         assert_eq!(table.get(3), Some(&'a'));
-        assert_eq!(table.claim(), Some(4), "numbers go on behind what replay set");
+        assert_eq!(table.claim(), Some(4), "numbers go on behind what was restored");
     }
 
     #[test]

@@ -31,13 +31,11 @@ use super::table::Table;
 use super::{Engine, UserBookingCursor};
 use crate::domain::{
     BookingId, BookingStatus, Email, EventNumber, Fact, PersonName, PublicId, Refusal,
-    RequestStamp, RowNumber, Subject, Tag, Timestamp, UserCreated, UserDeleted, UserId, UserNumber,
-    UserUpdated,
+    RequestStamp, RowNumber, Subject, Tag, Timestamp, USERS_MAX, UserCreated, UserDeleted, UserId,
+    UserNumber, UserUpdated,
 };
 use crate::sync::{AtomicU64, Ordering};
 
-/// How many users there can be, deleted ones included.
-pub(super) const USERS_MAX: u32 = 1 << 30;
 /// How many rows one step of a listing looks at.
 const ROWS_PER_STEP_MAX: usize = 4_096;
 
@@ -102,9 +100,17 @@ impl User {
         Link::from_bits(self.bookings.load(Ordering::Acquire))
     }
 
-    /// Replay: deletes without asking.
-    pub(super) fn replay_delete(&self) {
-        self.bookings.fetch_or(DELETED, Ordering::AcqRel);
+    /// A user as an image has it.
+    pub(super) fn restored(
+        id: UserId,
+        created_at: Timestamp,
+        profile: Arc<Profile>,
+        newest: Link,
+        deleted: bool,
+    ) -> Self {
+        let mark = if deleted { DELETED } else { 0 };
+        let bookings = AtomicU64::new(newest.to_bits() | mark);
+        Self { id, created_at, profile: ArcSwap::new(profile), bookings }
     }
 
     fn view(&self) -> UserView {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::figures::{Figures, LogFigures};
 use super::latency::Summary;
+use crate::checkpoint;
 use crate::mirror::Reading;
 
 pub(super) fn render(figures: &Figures) -> Value {
@@ -42,6 +43,7 @@ pub(super) fn render(figures: &Figures) -> Value {
             "idempotency_keys": engine.idempotency_keys,
         },
         "wal": wal(&figures.log),
+        "snapshot": snapshot(figures),
         "mirror": mirror(figures.mirror.as_ref()),
         "memory": figures.memory,
     })
@@ -133,6 +135,24 @@ fn mirror(mirror: Option<&Reading>) -> Value {
         "breaker": if mirror.breaker_open { "open" } else { "closed" },
         "next_try_ms": next_try,
         "last_error": mirror.error,
+    })
+}
+
+fn snapshot(figures: &Figures) -> Value {
+    let checkpoint::Figures { newest, older, made_at, elapsed, made, failed, last_error, .. } =
+        &figures.checkpoints;
+    json!({
+        "lsn": newest.map(|newest| newest.lsn.get()),
+        "older_lsn": older.map(wal::Lsn::get),
+        "bytes": newest.map(|newest| newest.bytes),
+        "records": newest.map(|newest| newest.records),
+        "age_seconds": made_at.map(|at| figures.now.millis_since(at) / 1_000),
+        "elapsed_milliseconds": made_at.map(|_| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+        "made": made,
+        "failed": failed,
+        "last_error": last_error,
+        "segments_removed": figures.checkpoints.segments_removed,
+        "segment_bytes_removed": figures.checkpoints.bytes_removed,
     })
 }
 

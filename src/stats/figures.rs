@@ -8,6 +8,7 @@ use super::latency::Latency;
 use super::memory::Memory;
 use super::shard::Second;
 use super::{STATUS_CLASSES, Stats};
+use crate::checkpoint;
 use crate::domain::Timestamp;
 use crate::engine::{Engine, EngineStats};
 use crate::mirror;
@@ -72,6 +73,7 @@ impl LogFigures {
 pub(super) struct Figures {
     pub(super) started: Timestamp,
     pub(super) uptime: Duration,
+    pub(super) now: Timestamp,
     pub(super) bookings: Bookings,
     pub(super) connections: Connections,
     /// By the first digit of the status, 1 to 5.
@@ -81,6 +83,7 @@ pub(super) struct Figures {
     pub(super) log: LogFigures,
     /// `None` if there is no mirror.
     pub(super) mirror: Option<mirror::Reading>,
+    pub(super) checkpoints: checkpoint::Figures,
     pub(super) memory: Memory,
 }
 
@@ -98,6 +101,7 @@ impl Figures {
         Self {
             started: stats.started,
             uptime: stats.uptime(),
+            now: stats.clock.now(),
             bookings: stats.bookings(),
             connections: stats.connections(),
             responses: stats.responses(),
@@ -105,6 +109,7 @@ impl Figures {
             engine,
             log,
             mirror: stats.mirror.get().map(|mirror| mirror.read()),
+            checkpoints: stats.checkpoints.get().map(|status| status.figures()).unwrap_or_default(),
             memory: Memory::read(),
         }
     }

@@ -48,6 +48,8 @@ fn write(figures: &Figures) {
         mirror_lag_records = mirror.and_then(|mirror| mirror.lag_records),
         mirror_lag_seconds = mirror.map(|mirror| mirror.lag.as_secs_f64()),
         mirror_error = mirror.and_then(|mirror| mirror.error.as_deref()),
+        snapshot_lsn = figures.checkpoints.newest.map_or(0, |newest| newest.lsn.get()),
+        snapshots_failed = figures.checkpoints.failed,
         memory_anonymous_bytes = memory.anonymous_bytes,
         memory_resident_bytes = memory.resident_bytes,
         "statistics"

@@ -22,6 +22,8 @@
 //! | `booking_mirror_lag_seconds` | gauge | | age of the oldest durable record that PostgreSQL does not have |
 //! | `booking_mirror_batches_total`, `booking_mirror_records_total`, `booking_mirror_failures_total` | counter | | transactions committed, records in them, errors |
 //! | `booking_mirror_breaker_open` | gauge | | 1 while nothing is tried |
+//! | `booking_snapshot_lsn_bytes`, `booking_snapshot_size_bytes` | gauge | | of the newest snapshot |
+//! | `booking_snapshots_total`, `booking_snapshots_failed_total`, `booking_wal_segments_removed_total` | counter | | |
 //! | `booking_uptime_seconds`, `process_start_time_seconds` | gauge | | |
 //! | `process_resident_memory_bytes`, `booking_memory_bytes` | gauge | `kind` for the second | |
 //!
@@ -71,6 +73,7 @@ impl Collector for Exposition {
         page.wal_marks(figures)?;
         page.wal_counters(figures)?;
         page.mirror(figures)?;
+        page.checkpoints(figures)?;
         page.process(figures)
     }
 }
@@ -116,6 +119,20 @@ impl Page<'_> {
             }
         }
         Ok(())
+    }
+
+    fn checkpoints(&mut self, figures: &Figures) -> fmt::Result {
+        let checkpoints = &figures.checkpoints;
+        let lsn = checkpoints.newest.map_or(0, |newest| newest.lsn.get());
+        let help = "Position of the newest snapshot";
+        self.gauge("booking_snapshot_lsn", help, Some(&Unit::Bytes), lsn)?;
+        let bytes = checkpoints.newest.map_or(0, |newest| newest.bytes);
+        self.gauge("booking_snapshot_size", "Its length", Some(&Unit::Bytes), bytes)?;
+        self.counter("booking_snapshots", "Snapshots made", None, checkpoints.made)?;
+        let help = "Checkpoints that failed";
+        self.counter("booking_snapshots_failed", help, None, checkpoints.failed)?;
+        let removed = checkpoints.segments_removed;
+        self.counter("booking_wal_segments_removed", "Segments removed", None, removed)
     }
 
     fn requests(&mut self, figures: &Figures) -> fmt::Result {

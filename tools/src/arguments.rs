@@ -2,11 +2,19 @@
 
 use std::path::PathBuf;
 
+use booking_manager::domain::EventNumber;
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
-use crate::filter::Filter;
+use crate::filter::{Filter, Named};
+use crate::seat::Seat;
 
-/// Opens the log of a data directory, offline or beside a running server. Never changes anything.
+/// Opens the log of a data directory, offline or beside a running server
+///
+/// Works on a live directory and on a copy alike. Nothing is ever changed, except by `repair`, which
+/// changes the log and keeps what it changed. Output is text, or with --json for machines; while long
+/// work goes on, a bar on standard error shows how far it has come, if that is a terminal. A reader
+/// that closes the pipe early is no error.
 #[derive(Debug, Parser)]
 #[command(
     name = "booking-wal",
@@ -25,10 +33,12 @@ pub struct Arguments {
 pub enum Command {
     /// Decide as recovery would, and say what it would find
     ///
-    /// Reads the whole log from the disk, checks every frame and decodes every record, and ends in
-    /// the decision that a starting server would come to: that the log is sound, with where it ends
-    /// and what a crash left torn behind that; or the first damaged place. Whether a record
-    /// contradicts those before it is not checked; the server does that when it starts.
+    /// Reads the whole log from the disk, checks every frame, and checks that every record is legal
+    /// given those before it: a seat has one holder at a time, totals add up, a booking ends once.
+    /// Ends in the decision that a starting server would come to: that the log is sound, with where
+    /// it ends, the hash of the state there (as the server logs it), and what a crash left torn behind
+    /// that; or the first damaged place. If the beginning of the log has been removed, records are
+    /// decoded and not checked against each other, and no hash is given.
     Verify(Place),
     /// List records, one a line
     ///
@@ -39,7 +49,93 @@ pub enum Command {
     /// --raw shows.
     Inspect(Request),
     /// Count segments, records and bytes by kind, and say what recovery would do now
-    Stats(Place),
+    ///
+    /// Also how many records of each kind there were over time, and how long recovery would take,
+    /// which is estimated from how fast this very run could read the log from the disk and check it.
+    Stats(Census),
+    /// Tell everything that ever happened to one seat
+    ///
+    /// Holds, confirmations, cancellations and expiries, in the order of the log, with booking, user,
+    /// time and LSN, and who has the seat at the end. If the first segments of the log have been
+    /// removed, what they told is not known; the answer says from where on it is complete.
+    History(Tale),
+    /// Cut damage off the end of a log, so that a server starts again
+    ///
+    /// A tail that a crash left torn needs no repair: nothing in it was acknowledged, and the server
+    /// cuts it off itself. What the server refuses is damage *before* a position that was known to be
+    /// durable. Restore from a backup if there is one. If there is none, this throws away everything
+    /// from the damage to the end of the log, *acknowledged records among it*, and so it first only
+    /// explains: file, offset, LSN, what is lost. To go on, repeat the LSN that it names with
+    /// --lose-acknowledged-records-from.
+    ///
+    /// It takes the lock of the directory and so refuses while a server runs. Before anything is
+    /// changed the outcome is tried on links to the files, in the system's temporary directory, and
+    /// all files that will be changed or removed are kept, by hard links, in a directory
+    /// `repair-<time>` inside the data directory; move them back to undo it. Snapshots beyond the cut are
+    /// set aside there as well. A PostgreSQL mirror that
+    /// is ahead of the cut has records that the log then lacks, and must be filled anew.
+    Repair(Surgery),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all subcommands
+    Man {
+        /// Write a page for the program and each subcommand into this directory
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Which log to count, and how.
+#[derive(Clone, Debug, Args)]
+pub struct Census {
+    /// Which log, and how to answer.
+    #[command(flatten)]
+    pub place: Place,
+    /// List the segment files (JSON always does)
+    #[arg(long)]
+    pub segments: bool,
+    /// Seconds per line of the table of rates; by default so many that it stays short
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub bucket: Option<u32>,
+}
+
+/// Which seat of which log.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true).args(["ticket", "event"]))]
+pub struct Tale {
+    /// Which log, and how to answer.
+    #[command(flatten)]
+    pub place: Place,
+    /// The ticket of the seat; seats count from 1
+    #[arg(long, value_name = "UUID|EVENT/SEAT")]
+    pub ticket: Option<Seat>,
+    /// The event of the seat
+    #[arg(long, value_name = "UUID|NUMBER", requires = "seat", conflicts_with = "ticket")]
+    pub event: Option<Named<EventNumber>>,
+    /// The number of the seat, from 1
+    #[arg(long, value_name = "N", requires = "event", conflicts_with = "ticket")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub seat: Option<u32>,
+}
+
+/// What to cut off which log.
+#[derive(Clone, Debug, Args)]
+pub struct Surgery {
+    /// Which log, and how to answer.
+    #[command(flatten)]
+    pub place: Place,
+    /// Cut the log where its damage begins
+    #[arg(long, required = true)]
+    pub cut_tail: bool,
+    /// Explain what would be cut, and change nothing; takes no lock
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Confirm that the log is to end at this LSN, though records behind it were acknowledged
+    #[arg(long, value_name = "LSN", value_parser = crate::filter::position)]
+    pub lose_acknowledged_records_from: Option<u64>,
 }
 
 /// Which log, and how to answer.
@@ -65,6 +161,13 @@ pub struct Request {
     /// Show the payload in hexadecimal, too
     #[arg(long)]
     pub raw: bool,
+    /// Go on as the log grows, until interrupted or the reader closes the pipe
+    ///
+    /// A line comes as soon as its record is written, which may be before it is durable: another
+    /// process than the server cannot tell. Should a crash take such a record back, a line says so
+    /// once a server has restarted.
+    #[arg(short, long)]
+    pub follow: bool,
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use booking_manager::codec::CodecError;
+use booking_manager::image::ReplayError;
 use serde::{Serialize, Serializer};
 use wal::{Damage, RecoveryError};
 
@@ -52,6 +54,9 @@ pub struct Refusal {
     /// The largest position known to have been durable, where that is why the place counts as
     /// damaged.
     pub durable_floor: Option<u64>,
+    /// It is not damaged: a newer version of the program wrote it.
+    #[serde(skip)]
+    pub newer_version: bool,
 }
 
 impl fmt::Display for Refusal {
@@ -71,19 +76,26 @@ impl TryFrom<RecoveryError> for Refusal {
     fn try_from(error: RecoveryError) -> anyhow::Result<Self> {
         match error {
             RecoveryError::Unreadable(damage) => {
-                Ok(Self { fault: Fault::from(&damage), durable_floor: None })
+                let newer_version = damage.reason.is_newer_version();
+                Ok(Self { fault: Fault::from(&damage), durable_floor: None, newer_version })
             }
             RecoveryError::Damaged { damage, durable } => {
-                Ok(Self { fault: Fault::from(&damage), durable_floor: Some(durable.get()) })
+                let durable_floor = Some(durable.get());
+                Ok(Self { fault: Fault::from(&damage), durable_floor, newer_version: false })
             }
             RecoveryError::Apply { path, offset, lsn, source } => {
+                let newer_version = matches!(
+                    source.downcast_ref(),
+                    Some(ReplayError::Codec(CodecError::Unknown { .. }))
+                );
                 let reason = refused_record(&source);
                 let fault = Fault { file: path, offset, lsn: lsn.get(), reason };
-                Ok(Self { fault, durable_floor: None })
+                Ok(Self { fault, durable_floor: None, newer_version })
             }
-            error @ (RecoveryError::Directory(_) | RecoveryError::EpochsExhausted) => {
-                Err(error.into())
-            }
+            error @ (RecoveryError::Directory(_)
+            | RecoveryError::Removed { .. }
+            | RecoveryError::NoSuchStart { .. }
+            | RecoveryError::EpochsExhausted) => Err(error.into()),
         }
     }
 }

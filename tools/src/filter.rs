@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::fields;
 use crate::names::{BookingNumber, Names};
+use crate::seat::Seat;
 
 /// A user, an event or a booking as it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,9 +23,16 @@ pub struct Named<N> {
     tag: Option<Tag>,
 }
 
+impl<N: Copy> Named<N> {
+    /// The number that it goes by in the log.
+    pub const fn number(&self) -> N {
+        self.number
+    }
+}
+
 impl<N: PartialEq> Named<N> {
     /// Whether it is the one with this number, whose tag is `tag` if that is known.
-    fn is(self, number: Option<N>, tag: impl FnOnce(N) -> Option<Tag>) -> bool {
+    pub(crate) fn is(self, number: Option<N>, tag: impl FnOnce(N) -> Option<Tag>) -> bool {
         let Some(number) = number.filter(|number| *number == self.number) else {
             return false;
         };
@@ -139,6 +147,9 @@ pub struct Filter {
     /// Concerning this user, their bookings included
     #[arg(long, value_name = "UUID|NUMBER")]
     pub user: Option<Named<UserNumber>>,
+    /// Concerning a booking that has or had this ticket; seats count from 1
+    #[arg(long, value_name = "UUID|EVENT/SEAT")]
+    pub ticket: Option<Seat>,
 }
 
 impl Filter {
@@ -147,7 +158,8 @@ impl Filter {
         self.to.is_some_and(|to| lsn >= to)
     }
 
-    /// Whether a record was asked for. `names` has learnt from it and all before it.
+    /// Whether a record was asked for, as far as it alone can tell: for the ticket see
+    /// [`crate::seat::Watched`]. `names` has learnt from it and all before it.
     pub fn wants(&self, record: &wal::Record<'_>, fact: &Fact<'_>, names: &Names) -> bool {
         let parties = names.parties(fact);
         let tag_of_user = |number| names.user(number).map(|id| id.tag);

@@ -1,29 +1,41 @@
 //! `booking-wal`: opens the log of a data directory offline, or beside a running server.
 //!
-//! **Invariant:** nothing here changes anything. No lock is taken, no file is opened for writing,
-//! nothing is synced. What a server that has the directory can notice is the load: `verify` and
+//! **Invariant:** only [`repair`] changes a log, and it says so. For all else no lock is taken, no file
+//! is opened for writing, nothing is synced. What a server that has the directory can notice is the load: `verify` and
 //! `stats` read the medium, as recovery does, and so let go of the cached pages of the log, for
 //! which the kernel may write some of them back sooner than it would have.
 //!
-//! Reading order: [`arguments`] is what can be asked for; [`verdict`], [`listing`] and [`tally`]
-//! answer the three subcommands; [`frames`] is how two of them read on past damage, and [`fault`]
-//! how damage is named; [`names`], [`fields`] and [`filter`] are what is known, shown and asked of
-//! a single record; [`instant`] is time as text, [`output`] where all of it goes.
+//! Reading order: [`arguments`] is what can be asked for; [`verdict`], [`listing`], [`tally`] and
+//! [`history`] answer the subcommands that read, [`repair`] the one that writes, with [`cut`] what it
+//! would do and [`trial`] what would come of it; [`frames`] is how most of them read on past damage,
+//! and [`fault`] how damage is named; [`names`], [`fields`], [`filter`] and [`seat`] are what is
+//! known, shown and asked of a single record, [`rates`] how many there were when; [`instant`] is time
+//! as text, [`output`] where all of it goes, [`progress`] what is shown meanwhile, [`patience`] how a
+//! log that grows is waited for; [`manual`] is the program about itself.
 //!
-//! Architecture invariant: of the server these modules know the domain and the codec alone. So they
-//! can tell whether a record is whole and decodes, and not whether it contradicts those before it:
-//! that is only known to the engine, which checks it when the server starts.
+//! Architecture invariant: of the server these modules know the domain, the codec and the image, never
+//! the engine. The image is the very fold that recovery starts from, so that [`verdict`] refuses what a
+//! server would.
 
 pub mod arguments;
+pub mod cut;
 pub mod fault;
 pub mod fields;
 pub mod filter;
 pub mod frames;
+pub mod history;
 pub mod instant;
 pub mod listing;
+pub mod manual;
 pub mod names;
 pub mod output;
+pub mod patience;
+pub mod progress;
+pub mod rates;
+pub mod repair;
+pub mod seat;
 pub mod tally;
+pub mod trial;
 pub mod verdict;
 
 /// What a log was found to be; the exit code says it.

@@ -11,12 +11,23 @@ use serde::Serialize;
 pub struct Output<W> {
     writer: W,
     closed: bool,
+    prompt: bool,
 }
 
 impl<W: Write> Output<W> {
     /// Writes to `writer`, which should have a buffer.
     pub const fn new(writer: W) -> Self {
-        Self { writer, closed: false }
+        Self { writer, closed: false, prompt: false }
+    }
+
+    /// From now on, hands on each line as soon as it is complete: somebody waits for it.
+    pub const fn be_prompt(&mut self) {
+        self.prompt = true;
+    }
+
+    /// Notes that the reader was seen to have gone.
+    pub const fn close(&mut self) {
+        self.closed = true;
     }
 
     /// Whether the reader has gone, so that going on is of no use.
@@ -30,7 +41,8 @@ impl<W: Write> Output<W> {
     /// Any failure but a closed pipe.
     pub fn line(&mut self, text: impl Display) -> anyhow::Result<()> {
         let written = writeln!(self.writer, "{text}");
-        self.note(written)
+        let flushed = if self.prompt { self.writer.flush() } else { Ok(()) };
+        self.note(written.and(flushed))
     }
 
     /// Writes one line of JSON.
@@ -40,6 +52,15 @@ impl<W: Write> Output<W> {
     pub fn json(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
         let text = serde_json::to_string(value).context("cannot be shown as JSON")?;
         self.line(text)
+    }
+
+    /// Writes a text that has its own line ends.
+    ///
+    /// # Errors
+    /// As [`Output::line`].
+    pub fn text(&mut self, text: &[u8]) -> anyhow::Result<()> {
+        let written = self.writer.write_all(text);
+        self.note(written)
     }
 
     /// Writes what is still in the buffer.

@@ -4,23 +4,29 @@
 //! Beside a running server the second may therefore find more than the first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use booking_manager::codec;
+use booking_manager::domain::Timestamp;
 use serde::Serialize;
+use wal::chain::Segment;
 use wal::frame::FrameView;
 use wal::header::segment_name;
 use wal::{Kind, Lsn, Reader, SegmentSize};
 
 use crate::Status;
-use crate::arguments::Place;
+use crate::arguments::Census;
 use crate::fault::{Fault, refused_record, shown_path};
 use crate::fields;
 use crate::frames::{self, Found};
+use crate::instant;
 use crate::output::Output;
-use crate::verdict::Verdict;
+use crate::progress::Progress;
+use crate::rates::{Bucket, Rates};
+use crate::verdict::{Summary, Verdict};
 
 /// The segment files.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -33,6 +39,32 @@ struct Segments {
     end: u64,
     /// Boots that have segments here.
     epochs: usize,
+    files: Vec<SegmentFile>,
+}
+
+/// One segment file.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+struct SegmentFile {
+    file: String,
+    first: u64,
+    epoch: u32,
+    /// When it was made, which may be long before it was used.
+    created: String,
+    records: u64,
+    /// Of whole frames.
+    bytes: u64,
+}
+
+/// How long recovery would take.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+struct Estimate {
+    /// Bytes of frames that it would read.
+    bytes: u64,
+    records: u64,
+    /// As fast as they were read from the disk, checked and applied just now.
+    bytes_per_second: f64,
+    records_per_second: f64,
+    seconds: f64,
 }
 
 /// The frames of one kind.
@@ -59,53 +91,69 @@ struct Tally<'a> {
     directory: &'a PathBuf,
     segments: Option<Segments>,
     kinds: Vec<Share>,
+    rates: Vec<Bucket>,
+    #[serde(skip)]
+    table: Rates,
     damage: Vec<Fault>,
     recovery: Verdict,
     /// `None` if it would not.
     next: Option<Next>,
+    estimate: Option<Estimate>,
 }
 
 /// Counts.
 ///
 /// # Errors
 /// The log cannot be read, or the answer not be written.
-pub fn stats(place: &Place, output: &mut Output<impl Write>) -> anyhow::Result<Status> {
-    let tally = Tally::of(&place.directory)?;
-    if place.json {
+pub fn stats(census: &Census, output: &mut Output<impl Write>) -> anyhow::Result<Status> {
+    let tally = Tally::of(census)?;
+    if census.place.json {
         output.json(&tally)?
     } else {
-        tally.show(output)?
+        tally.show(census.segments, output)?
     }
     let sound = tally.damage.is_empty() && tally.recovery.status() == Status::Sound;
     Ok(if sound { Status::Sound } else { Status::Damaged })
 }
 
 impl<'a> Tally<'a> {
-    fn of(directory: &'a PathBuf) -> anyhow::Result<Self> {
+    fn of(census: &'a Census) -> anyhow::Result<Self> {
+        let directory = &census.place.directory;
+        let (from, to) = frames::extent(directory);
+        let mut progress = Progress::over("counting", from, to);
         let (mut kinds, mut damage) = (BTreeMap::new(), Vec::new());
+        let (mut table, mut uses) = (Rates::new(census.bucket), BTreeMap::new());
         frames::each(directory, |found| {
             match found {
                 Found::Frame(view, frames) => {
-                    if let Err(reason) = count(&mut kinds, &view) {
+                    progress.reach(view.header.lsn);
+                    let (records, bytes) = uses.entry(frames.base_of(view.header.lsn)).or_default();
+                    *records += u64::from(!view.header.kind.is_internal());
+                    *bytes += view.header.span() as u64;
+                    if let Err(reason) = count(&mut kinds, &mut table, &view) {
                         damage.push(frames.fault(view.header.lsn, reason));
                     }
                 }
                 Found::Damage(fault, _) => damage.push(fault),
+                // Only a log that is being followed is read twice.
+                Found::TakenBack(..) => {}
             }
             Ok(ControlFlow::Continue(()))
         })?;
+        drop(progress);
         let recovery = Verdict::on(directory)?;
         // A log whose headers cannot be read has said so above.
         let reader = Reader::open(directory).ok();
-        let segments = reader.as_ref().and_then(Segments::of);
+        let segments = reader.as_ref().and_then(|reader| Segments::of(reader, &uses));
         let next = next(&recovery, segments.as_ref());
         let kinds = kinds.into_values().collect();
-        Ok(Self { directory, segments, kinds, damage, recovery, next })
+        let (rates, estimate) = (table.buckets(), Estimate::of(&recovery));
+        Ok(Self { directory, segments, kinds, rates, table, damage, recovery, next, estimate })
     }
 
-    fn show(&self, output: &mut Output<impl Write>) -> anyhow::Result<()> {
+    fn show(&self, files: bool, output: &mut Output<impl Write>) -> anyhow::Result<()> {
         output.line(format_args!("directory     {}", self.directory.display()))?;
-        if let Some(Segments { count, bytes_each, first, end, epochs }) = &self.segments {
+        if let Some(Segments { count, bytes_each, first, end, epochs, .. }) = &self.segments {
             let all = *count as u64 * bytes_each;
             output
                 .line(format_args!("segments      {count} of {bytes_each} bytes, {all} in all"))?;
@@ -120,6 +168,12 @@ impl<'a> Tally<'a> {
         for Share { kind, number, frames, bytes } in &self.kinds {
             output.line(format_args!("{number:<4} {kind:<13} {frames:>12} {bytes:>16}"))?;
         }
+        if files {
+            self.segments.iter().try_for_each(|segments| segments.show(output))?;
+        }
+        if !self.rates.is_empty() {
+            output.line(format_args!("\n{}", self.table))?;
+        }
         output.line("")?;
         for fault in &self.damage {
             output.line(format_args!("damage        {fault}"))?;
@@ -129,18 +183,52 @@ impl<'a> Tally<'a> {
             output
                 .line(format_args!("next          epoch {epoch} from LSN {lsn} on, in {file}"))?;
         }
-        Ok(())
+        self.estimate.iter().try_for_each(|estimate| output.line(estimate))
+    }
+}
+
+impl Estimate {
+    /// From how long the verdict took. `None` if recovery would not go on, or has nothing to read.
+    fn of(recovery: &Verdict) -> Option<Self> {
+        let Verdict::Sound(Summary { bytes, records, elapsed, .. }) = recovery else {
+            return None;
+        };
+        let seconds = elapsed.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
+        let rate = |count: u64| count as f64 / seconds;
+        (*bytes > 0 && seconds > 0.0).then(|| Self {
+            bytes: *bytes,
+            records: *records,
+            bytes_per_second: rate(*bytes),
+            records_per_second: rate(*records),
+            seconds,
+        })
+    }
+}
+
+impl fmt::Display for Estimate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let megabytes = self.bytes_per_second / 1e6;
+        write!(f, "would take    about {:.2} s: ", self.seconds)?;
+        write!(f, "{megabytes:.0} MB/s, {:.0} records/s just now", self.records_per_second)
     }
 }
 
 /// Adds a frame to its kind; says what is wrong with a record that does not decode.
-fn count(kinds: &mut BTreeMap<u16, Share>, view: &FrameView<'_>) -> Result<(), String> {
+fn count(
+    kinds: &mut BTreeMap<u16, Share>,
+    rates: &mut Rates,
+    view: &FrameView<'_>,
+) -> Result<(), String> {
     let kind = view.header.kind;
     let decoded = if kind.is_internal() {
         Ok(internal_name(kind).to_owned())
     } else {
         let name = |fact: Option<_>| match fact {
-            Some(fact) => fields::kind(&fact).to_owned(),
+            Some(fact) => {
+                rates.count(&fact);
+                fields::kind(&fact).to_owned()
+            }
             None => format!("kind_{}", kind.get()),
         };
         codec::decode_record(&view.record()).map(name).map_err(|error| refused_record(&error))
@@ -170,8 +258,19 @@ fn internal_name(kind: Kind) -> &'static str {
 }
 
 impl Segments {
-    fn of(reader: &Reader) -> Option<Self> {
+    fn of(reader: &Reader, uses: &BTreeMap<Lsn, (u64, u64)>) -> Option<Self> {
         let segments = reader.segments();
+        let file = |segment: &Segment| {
+            let (records, bytes) = uses.get(&segment.header.base).copied().unwrap_or_default();
+            SegmentFile {
+                file: segment.header.file_name(),
+                first: segment.header.base.get(),
+                epoch: segment.header.epoch,
+                created: instant::show(Timestamp::from_millis(segment.header.created_ms)),
+                records,
+                bytes,
+            }
+        };
         let (first, last) = (segments.first()?, segments.last()?);
         let epochs: BTreeSet<u32> = segments.iter().map(|segment| segment.header.epoch).collect();
         Some(Self {
@@ -180,6 +279,18 @@ impl Segments {
             first: first.header.base.get(),
             end: last.header.end().get(),
             epochs: epochs.len(),
+            files: segments.iter().map(file).collect(),
+        })
+    }
+
+    fn show(&self, output: &mut Output<impl Write>) -> anyhow::Result<()> {
+        output.line(format_args!(
+            "\n{:<24} {:>5} {:<24} {:>10} {:>12}",
+            "file", "epoch", "made", "records", "bytes"
+        ))?;
+        self.files.iter().try_for_each(|segment| {
+            let SegmentFile { file, first: _, epoch, created, records, bytes } = segment;
+            output.line(format_args!("{file} {epoch:>5} {created} {records:>10} {bytes:>12}"))
         })
     }
 }

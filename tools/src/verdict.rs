@@ -3,17 +3,20 @@
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use booking_manager::codec;
+use booking_manager::image::{Image, ReplayError};
 use serde::Serialize;
 use uuid::Uuid;
-use wal::{RecoveryReport, TornTail};
+use wal::{Lsn, RecoveryReport, TornTail};
 
 use crate::Status;
 use crate::arguments::Place;
 use crate::fault::{Fault, Refusal, shown_path};
-use crate::frames::check_directory;
+use crate::frames::{check_directory, extent};
 use crate::output::Output;
+use crate::progress::Progress;
 
 /// What recovery would decide.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -25,7 +28,7 @@ pub enum Verdict {
     Sound(Summary),
     /// A server would refuse it.
     Refused {
-        /// Records before the damage, all of which decode.
+        /// Records before the damage, all of which are legal.
         records_before: u64,
         /// The first bad place.
         damage: Refusal,
@@ -41,7 +44,7 @@ pub struct Summary {
     pub epoch: u32,
     /// Segment files.
     pub segments: usize,
-    /// Records, all of which decode.
+    /// Records, all of which are legal.
     pub records: u64,
     /// Bytes of all good frames, the log's own included.
     pub bytes: u64,
@@ -53,6 +56,12 @@ pub struct Summary {
     pub clean: bool,
     /// What would be cut off.
     pub torn: Option<Torn>,
+    /// Hash of the state that the records make, as a server logs it at that position; `None` if the
+    /// beginning of the log has been removed, so that the records could only be decoded.
+    pub state_hash: Option<String>,
+    /// How long it took to read and check, and to apply the records.
+    #[serde(skip)]
+    pub elapsed: Duration,
 }
 
 /// What was written behind the end and never known to be durable.
@@ -85,30 +94,53 @@ impl From<RecoveryReport> for Summary {
             durable_floor: report.durable_floor.get(),
             clean: report.clean,
             torn: report.torn.map(Torn::from),
+            state_hash: None,
+            elapsed: report.elapsed,
         }
     }
 }
 
 impl Verdict {
-    /// Reads the whole log and decides as recovery would, but for what only the engine can tell:
-    /// whether a record contradicts those before it.
+    /// Reads the whole log and decides as recovery would. Each record must be legal given those
+    /// before it, by the fold that a server starts from.
     ///
     /// # Errors
     /// The directory cannot be read.
     pub fn on(directory: &Path) -> anyhow::Result<Self> {
         check_directory(directory)?;
+        let (from, to) = extent(directory);
+        let mut progress = Progress::over("checking", from, to);
+        // Without its beginning a log does not say what its records follow on.
+        let mut image = (from == Lsn::ZERO).then(Image::new);
         let mut decoded = 0;
         let outcome = wal::verify(directory, |record| {
-            codec::decode_record(&record)?;
+            match &mut image {
+                Some(image) => image.apply(&record)?,
+                None => codec::decode_record(&record).map(drop)?,
+            }
+            progress.reach(record.lsn);
             decoded += 1;
-            Ok::<_, codec::CodecError>(())
+            Ok::<_, ReplayError>(())
         });
         match outcome {
             Ok(report) if report.segments == 0 => Ok(Self::Fresh),
-            Ok(report) => Ok(Self::Sound(report.into())),
+            Ok(report) => {
+                let mut summary = Summary::from(report);
+                summary.state_hash = image.map(|image| format!("{:032x}", image.hash().get()));
+                Ok(Self::Sound(summary))
+            }
             Err(error) => {
                 Ok(Self::Refused { records_before: decoded, damage: Refusal::try_from(error)? })
             }
+        }
+    }
+
+    /// The file that it names, if any.
+    pub(crate) const fn file_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Fresh | Self::Sound(Summary { torn: None, .. }) => None,
+            Self::Sound(Summary { torn: Some(torn), .. }) => Some(&mut torn.fault.file),
+            Self::Refused { damage, .. } => Some(&mut damage.fault.file),
         }
     }
 
@@ -144,6 +176,10 @@ impl fmt::Display for Summary {
         writeln!(f, "bytes         {}", self.bytes)?;
         writeln!(f, "end           LSN {}", self.end)?;
         writeln!(f, "durable       at least to LSN {}", self.durable_floor)?;
+        match &self.state_hash {
+            Some(hash) => writeln!(f, "state         {hash}")?,
+            None => writeln!(f, "state         not checked: the log lacks its beginning")?,
+        }
         match &self.torn {
             Some(torn) => write!(f, "tail          torn: {torn}"),
             None if self.clean => f.write_str("tail          clean: the log was closed in order"),

@@ -174,6 +174,7 @@ impl Shared {
         mapped.map_err(|error| Poison::new("mmap", &segment.path, &error))?;
         self.append.set_seed(base, header.expected().seed);
         self.lock_segments().push_back(Arc::new(segment));
+        self.files.push(header);
         self.counters.segments_made.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -188,10 +189,14 @@ impl Shared {
         self.lock_segments().len() as u64
     }
 
+    /// Nothing below is mapped: base of the oldest mapped segment.
+    pub(crate) fn mapped_from(&self) -> Option<u64> {
+        self.lock_segments().front().map(|segment| segment.base)
+    }
+
     fn has_durable_segment(&self) -> bool {
         let durable = self.append.marks.durable();
-        let oldest = self.lock_segments().front().map(|segment| segment.base);
-        oldest.is_some_and(|base| base + self.options.segment_bytes <= durable)
+        self.mapped_from().is_some_and(|base| base + self.options.segment_bytes <= durable)
     }
 
     /// Takes the oldest segment out if it lies entirely below `durable`.

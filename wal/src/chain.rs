@@ -15,7 +15,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::damage::{Damage, Reason};
-use crate::directory::{DirectoryError, IoFault, Listing, SegmentFile};
+use crate::directory::{self, DirectoryError, IoFault, Listing, SegmentFile};
 use crate::header::{HEADER_BYTES, Link, SegmentHeader, segment_name};
 use crate::lsn::{Lsn, SegmentSize};
 
@@ -85,6 +85,19 @@ impl From<IoFault> for ChainError {
     }
 }
 
+impl ChainError {
+    /// Whether it can come of a listing that was out of date before its files were opened.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Directory(DirectoryError::Io(fault)) => fault.is_missing(),
+            Self::Directory(DirectoryError::Locked { .. } | DirectoryError::ForeignName { .. }) => {
+                false
+            }
+            Self::Damage(damage) => matches!(damage.reason, Reason::Chain(ChainFault::Gap { .. })),
+        }
+    }
+}
+
 /// One segment of a checked chain.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
@@ -112,7 +125,8 @@ impl Chain {
     pub fn load(listing: &Listing) -> Result<Self, ChainError> {
         let mut segments: Vec<Segment> = Vec::with_capacity(listing.segments.len());
         for file in &listing.segments {
-            let header = read_header(file)?;
+            let (header, length) = read_header(file)?;
+            check_length(&header, length).map_err(|fault| damage(file, Reason::Chain(fault)))?;
             if let Some(previous) = segments.last_mut() {
                 check_follows(&previous.header, &header)
                     .map_err(|fault| damage(file, Reason::Chain(fault)))?;
@@ -121,6 +135,41 @@ impl Chain {
             segments.push(Segment { header, path: file.path.clone(), cut: None });
         }
         Ok(Self { segments })
+    }
+
+    /// Lists `directory` and loads the segments with a base at or above `from`, as
+    /// [`Chain::load`] does, of a log that somebody else may be using.
+    ///
+    /// A listing is not taken at one instant: a segment removed meanwhile may be in it, and one
+    /// behind another that is no longer in it. So what a listing that is out of date could explain
+    /// is believed only of one that is found twice.
+    ///
+    /// # Errors
+    /// As [`Chain::load`].
+    pub fn load_live(directory: &Path, from: Lsn) -> Result<Self, ChainError> {
+        let mut before = None;
+        loop {
+            let mut listing = directory::list(directory)?;
+            listing.temporary.clear();
+            listing.segments.retain(|segment| segment.base >= from);
+            match Self::load(&listing) {
+                Err(error) if error.may_pass() && before.as_ref() != Some(&listing) => {
+                    before = Some(listing);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// This chain behind `segment`, whose file may be gone from the directory; `None` unless it
+    /// follows.
+    pub(crate) fn behind(&self, segment: &Segment) -> Option<Self> {
+        let next = self.segments.first()?.header;
+        check_follows(&segment.header, &next).ok()?;
+        let mut first = segment.clone();
+        first.cut = Some(next.prev_end);
+        let segments = std::iter::once(first).chain(self.segments.iter().cloned()).collect();
+        Some(Self { segments })
     }
 
     /// Index of the segment in which the frame at `lsn` lies, if there is one.
@@ -157,8 +206,8 @@ impl Segment {
     }
 }
 
-/// Reads one segment's header and checks it against the file.
-fn read_header(segment: &SegmentFile) -> Result<SegmentHeader, ChainError> {
+/// Reads one segment's header, checks it against the file's name, and tells the file's length.
+pub(crate) fn read_header(segment: &SegmentFile) -> Result<(SegmentHeader, u64), ChainError> {
     let path: &Path = &segment.path;
     let file = File::open(path).map_err(IoFault::of("open", path))?;
     let length = file.metadata().map_err(IoFault::of("stat", path))?.len();
@@ -167,17 +216,23 @@ fn read_header(segment: &SegmentFile) -> Result<SegmentHeader, ChainError> {
     file.read_exact_at(&mut bytes[..there], 0).map_err(IoFault::of("read", path))?;
     let header = SegmentHeader::decode(&bytes[..there])
         .map_err(|fault| damage(segment, Reason::Header(fault)))?;
-    let fault = if header.base != segment.base {
-        ChainFault::WrongBase { found: header.base.get() }
-    } else if header.segment_size.get() != length {
-        ChainFault::WrongFileLength { expected: header.segment_size.get(), found: length }
-    } else {
-        return Ok(header);
-    };
-    Err(damage(segment, Reason::Chain(fault)).into())
+    if header.base != segment.base {
+        let fault = ChainFault::WrongBase { found: header.base.get() };
+        return Err(damage(segment, Reason::Chain(fault)).into());
+    }
+    Ok((header, length))
 }
 
-fn check_follows(previous: &SegmentHeader, next: &SegmentHeader) -> Result<(), ChainFault> {
+/// Checks that the file is one segment long.
+pub(crate) fn check_length(header: &SegmentHeader, found: u64) -> Result<(), ChainFault> {
+    let expected = header.segment_size.get();
+    if found == expected { Ok(()) } else { Err(ChainFault::WrongFileLength { expected, found }) }
+}
+
+pub(crate) fn check_follows(
+    previous: &SegmentHeader,
+    next: &SegmentHeader,
+) -> Result<(), ChainFault> {
     if next.uuid != previous.uuid {
         return Err(ChainFault::OtherLog { expected: previous.uuid, found: next.uuid });
     }
@@ -198,6 +253,6 @@ fn check_follows(previous: &SegmentHeader, next: &SegmentHeader) -> Result<(), C
     Ok(())
 }
 
-fn damage(segment: &SegmentFile, reason: Reason) -> Damage {
+pub(crate) fn damage(segment: &SegmentFile, reason: Reason) -> Damage {
     Damage { path: segment.path.clone(), offset: 0, lsn: segment.base, reason }
 }

@@ -52,6 +52,9 @@ pub enum Reason {
         /// The frame's flags.
         flags: u8,
     },
+    /// The log should go on, and a later boot has cut it here.
+    #[error("the log was cut here by a later start of the server")]
+    Cut,
     /// The last segment is full, and the log should go on.
     #[error("the log ends here; segment {expected} is missing")]
     LogEnds {

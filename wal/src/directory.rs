@@ -36,6 +36,11 @@ pub struct IoFault {
 }
 
 impl IoFault {
+    /// Whether the file is not there (any more).
+    pub(crate) fn is_missing(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+
     /// For `map_err`: names the operation and the path of a failed call.
     pub(crate) fn of<E: Into<io::Error>>(
         operation: &'static str,

@@ -9,15 +9,17 @@
 //! 3. [`header`]: the first 4,096 bytes of each segment file, and the file's name.
 //! 4. [`directory`]: which files are the log's, and the lock that makes this process their owner.
 //! 5. [`chain`]: the segments' headers, checked against each other.
-//! 6. `scan` and `walk`: frame after frame, segment after segment.
+//! 6. `scan` and `walk`: frame after frame, segment after segment; `start`: from where.
 //! 7. [`recovery`]: decides where the log ends, or that it must not be opened.
-//! 8. [`reader`]: reads a log without owning it, also that of a running server.
+//! 8. [`reader`]: reads a log without owning it, also that of a running server; `pieces`: and one
+//!    whose segments do not hold together.
 //! 9. `marks`: the four positions of a log in use, and how room is claimed.
 //! 10. `ring`: the mapped memory behind them; `sigbus`: what is said when it fails.
 //! 11. `append` and `reservation`: from a claim to a committed frame, and the walk that publishes.
 //! 12. `syncer`, with `bell` and `poison`: how groups become durable, and when that ends.
 //! 13. `ahead` and `segment`: how room is made before it is needed.
-//! 14. `shared`, `options`, `log`: what joins them, and the handle. `models`: the protocol, model-checked.
+//! 14. [`retention`]: which files there are, and how the oldest go.
+//! 15. `shared`, `options`, `log`: what joins them, and the handle. `models`: the protocol, model-checked.
 
 #![cfg_attr(booking_loom, allow(dead_code, reason = "the models run a part of the crate"))]
 
@@ -37,10 +39,12 @@ mod marks;
 #[cfg(all(test, booking_loom))]
 mod models;
 mod options;
+mod pieces;
 mod poison;
 pub mod reader;
 pub mod recovery;
 mod reservation;
+pub mod retention;
 mod ring;
 mod scan;
 #[cfg(not(booking_loom))]
@@ -48,6 +52,7 @@ mod segment;
 #[cfg(not(booking_loom))]
 mod shared;
 mod sigbus;
+mod start;
 mod stats;
 mod stopwatch;
 mod sync;
@@ -63,7 +68,7 @@ pub use frame::{
 pub use header::{SEGMENT_BYTES_DEFAULT, SEGMENT_HEADER_BYTES};
 pub use lsn::{Lsn, SegmentSize};
 pub use reader::{ReadError, Reader};
-pub use recovery::{RecoveryError, RecoveryReport, TornTail, verify};
+pub use recovery::{Known, RecoveryError, RecoveryReport, TornTail, verify, verify_from};
 
 pub use append::{ReserveError, Urgency};
 #[cfg(not(booking_loom))]
@@ -74,4 +79,5 @@ pub use options::{
 };
 pub use poison::Poison;
 pub use reservation::Reservation;
+pub use retention::{Removed, SegmentFacts};
 pub use stats::LogStats;

@@ -27,8 +27,9 @@ use crate::{
     marks::{Keep, LSN_MAX, Refused},
     options::{Durability, OptionError, Options},
     poison::Poison,
-    recovery::{self, RecoveryError, RecoveryReport},
+    recovery::{self, Known, RecoveryError, RecoveryReport},
     reservation::Reservation,
+    retention::{Removed, SegmentFacts},
     segment::{self, MakeError, Pace},
     shared::{Shared, Stop},
     stats::LogStats,
@@ -100,8 +101,8 @@ impl fmt::Debug for Log {
 }
 
 impl Log {
-    /// Locks the directory, recovers what is there (calling `apply` for each record in LSN order),
-    /// begins a new epoch in a new segment, and starts the syncer and the preparer.
+    /// Locks the directory, recovers what is there (calling `apply` for each record in LSN order,
+    /// from [`Options::start`] on), begins a new epoch in a new segment, and starts the syncer and the preparer.
     ///
     /// An error from `apply` refuses the log like damage at that record.
     ///
@@ -113,13 +114,14 @@ impl Log {
     ) -> Result<(Self, RecoveryReport), OpenError> {
         let fresh_size = options.check()?;
         let directory = LockedDirectory::acquire(&options.directory)?;
-        let recovered = recovery::recover(&directory, fresh_size, options.durable_floor, apply)?;
+        let known = Known { durable_floor: options.durable_floor, start: options.start };
+        let recovered = recovery::recover(&directory, fresh_size, known, apply)?;
         let next = recovered.next;
         let header = next.header(rand::random(), wall_clock_ms());
         if header.base.get() >= LSN_MAX {
             return Err(OpenError::PositionsExhausted);
         }
-        let shared = Shared::new(options, directory, &header)?;
+        let shared = Shared::new(options, directory, &header, &recovered.staying)?;
         next.remove_leftovers(&shared.directory)?;
         let segment_bytes = shared.options.segment_bytes;
         let room =
@@ -307,6 +309,31 @@ impl Log {
             mapped_bytes: segments_mapped * options.segment_bytes,
             ..counters.read()
         }
+    }
+
+    /// All segment files there are, by rising base, those made ahead included. No system call.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentFacts> {
+        self.shared.files.list()
+    }
+
+    /// Removes whole segments that end at or below `floor`, oldest first, each durably before the
+    /// next; a crash leaves a log that opens. What lies at or beyond `durable` stays whatever
+    /// `floor` says, and so do segments that are still mapped and the last one, so a later call may
+    /// remove what this one had to leave. Without anything to remove it makes no system call.
+    ///
+    /// From then on the log can only be opened together with a snapshot ([`Options::start`]) at or
+    /// past the base of the first segment that stays, so nothing may be removed but below one that
+    /// is on disk. To be called from any thread, also while readers read.
+    ///
+    /// # Errors
+    /// The first call that failed; segments before that one are gone. When it was the sync of the
+    /// directory, every later removal fails as well.
+    pub fn remove_below(&self, floor: Lsn) -> Result<Removed, IoFault> {
+        // Both only rise, so a reading that is late is only too modest.
+        let durable = self.durable();
+        let mapped = self.shared.mapped_from().map_or(durable, Lsn::new);
+        self.shared.files.remove_below(floor.min(durable).min(mapped), &self.shared.directory)
     }
 
     /// Identity of the log.

@@ -101,6 +101,10 @@ pub struct Options {
     /// What is known from elsewhere (a snapshot, a mirror) to have been durable: a log that ends
     /// before it is damaged. Default 0.
     pub durable_floor: Lsn,
+    /// Where to begin reading: the position of a snapshot that holds everything before it. It must be
+    /// where a frame begins or ends, and counts as known to have been durable. Default 0, which
+    /// only a log from which nothing was removed can be read from.
+    pub start: Lsn,
 }
 
 /// A value outside its bounds.
@@ -127,6 +131,7 @@ impl Options {
             unsynced_bytes_max: 128 << 20,
             pad_group_bytes_min: 1 << 10,
             durable_floor: Lsn::ZERO,
+            start: Lsn::ZERO,
         }
     }
 

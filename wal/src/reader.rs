@@ -8,8 +8,13 @@
 //! What counts as damage is decided as in recovery: a bad frame is damage if anything shows that
 //! it was durable once, and the end of the log otherwise. A follower that knows the durable mark
 //! sets it with [`Reader::set_durable`]; it is then never shown a record that a crash could still
-//! take back.
+//! take back, and asking again at the mark costs no system call: the directory is listed only when
+//! a segment is read to its end and the next one was not known.
+//!
+//! The owner may remove old segments meanwhile. The one that is being read stays readable; if the
+//! one behind it is gone as well, [`ReadError::Removed`] says where the log begins now.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -18,7 +23,8 @@ use crate::chain::{Chain, ChainError};
 use crate::damage::Damage;
 use crate::directory::{self, DirectoryError, IoFault};
 use crate::frame::{FRAME_ALIGN, FrameHeader, FrameView, Record};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, SegmentSize};
+use crate::pieces::{Piece, Pieces, Standing};
 use crate::scan::ReadFrom;
 use crate::walk::{Stop, Walk, check_known};
 
@@ -41,6 +47,15 @@ pub enum ReadError {
         first: Lsn,
         /// End of the last segment there is.
         end: Lsn,
+    },
+    /// The records from the position on were removed. The reader stays; [`Reader::seek`] to `first`
+    /// goes on behind what is lost to it.
+    #[error("the records at LSN {lsn} were removed; the log begins at LSN {first}")]
+    Removed {
+        /// The position asked for, or reached.
+        lsn: Lsn,
+        /// Base of the first segment there is.
+        first: Lsn,
     },
     /// A crash took back records that this reader had already yielded. Read them again from `cut`;
     /// cannot happen below the durable mark.
@@ -68,6 +83,15 @@ impl From<ChainError> for ReadError {
     }
 }
 
+/// What a header is to a reader that is damaged or does not fit.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Mode {
+    /// The end of reading, as it is of recovery.
+    Strict,
+    /// Damage like any other, behind which reading goes on.
+    Lenient,
+}
+
 /// A position in the log of a directory.
 #[derive(Debug)]
 pub struct Reader {
@@ -79,6 +103,10 @@ pub struct Reader {
     durable: Option<Lsn>,
     /// The end at which evidence was looked for already, so that polling an idle log is cheap.
     examined: Option<Lsn>,
+    mode: Mode,
+    /// What follows the piece being read; empty unless lenient.
+    rest: VecDeque<Piece>,
+    standing: Standing,
 }
 
 impl Reader {
@@ -87,12 +115,30 @@ impl Reader {
     /// # Errors
     /// A header that cannot be read, or a failed system call.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, ReadError> {
+        Self::open_as(directory.into(), Mode::Strict)
+    }
+
+    /// A reader for looking at a log that recovery would refuse: a segment whose header is damaged,
+    /// or that does not fit the ones before it, is one more [`Damage`], behind which
+    /// [`Reader::skip_damage`] goes on at the next segment that can be read. Behind the last damage it
+    /// follows the log like any reader, but segments that come and do not fit it does not see.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn open_lenient(directory: impl Into<PathBuf>) -> Result<Self, ReadError> {
+        Self::open_as(directory.into(), Mode::Lenient)
+    }
+
+    fn open_as(directory: PathBuf, mode: Mode) -> Result<Self, ReadError> {
         let mut reader = Self {
-            directory: directory.into(),
+            directory,
             walk: None,
             read: Lsn::ZERO,
             durable: None,
             examined: None,
+            mode,
+            rest: VecDeque::new(),
+            standing: Standing::Frames,
         };
         reader.begin()?;
         Ok(reader)
@@ -100,11 +146,32 @@ impl Reader {
 
     /// Begins anew with the segments that are there now.
     fn begin(&mut self) -> Result<(), ReadError> {
-        let chain = Chain::load(&directory::list(&self.directory)?)?;
-        self.walk = Walk::begin(chain, ReadFrom::Cache)?;
+        self.walk = match self.mode {
+            Mode::Strict => self.first_walk()?,
+            Mode::Lenient => {
+                let Pieces { first, rest } = Pieces::load(&directory::list(&self.directory)?)?;
+                self.rest = rest;
+                self.standing = Standing::Frames;
+                Walk::begin(first, ReadFrom::Cache)?
+            }
+        };
+        self.limit_walk();
         self.read = self.walk.as_ref().map_or(Lsn::ZERO, Walk::position);
         self.examined = None;
         Ok(())
+    }
+
+    fn first_walk(&self) -> Result<Option<Walk>, ReadError> {
+        let mut lost = None;
+        loop {
+            let chain = Chain::load_live(&self.directory, Lsn::ZERO)?;
+            let first = chain.segments.first().map(|segment| segment.header.base);
+            match Walk::begin(chain, ReadFrom::Cache) {
+                // Removed just now. Others follow, so the same one cannot be lost twice.
+                Err(fault) if fault.is_missing() && lost != first => lost = first,
+                outcome => return Ok(outcome?),
+            }
+        }
     }
 
     /// The directory being read.
@@ -119,7 +186,15 @@ impl Reader {
         self.walk.as_ref().map_or(Lsn::ZERO, Walk::position)
     }
 
-    /// The segments that the reader knows of.
+    /// Size of the log's segments, if it has any with a header that can be read.
+    #[must_use]
+    pub fn segment_size(&self) -> Option<SegmentSize> {
+        let read = self.walk.iter().map(Walk::chain);
+        let rest = self.rest.iter().map(|piece| &piece.chain);
+        read.chain(rest).find_map(Chain::segment_size)
+    }
+
+    /// The segments that the reader knows of; those of the piece that it is reading, if lenient.
     #[must_use]
     pub fn segments(&self) -> &[crate::chain::Segment] {
         self.walk.as_ref().map_or(&[], |walk| &walk.chain().segments)
@@ -129,28 +204,81 @@ impl Reader {
     /// on, and takes any bad frame before it for damage.
     pub fn set_durable(&mut self, durable: Lsn) {
         self.durable = Some(durable);
+        self.limit_walk();
+    }
+
+    fn limit_walk(&mut self) {
+        if let Some(walk) = &mut self.walk {
+            walk.set_limit(self.durable);
+        }
     }
 
     /// Goes to `lsn`, which must be the beginning or the end of a record.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchPosition`] when it lies outside the segments or is not aligned; the
-    /// reader then stands at the first record.
+    /// [`ReadError::Removed`] when it lies before the first segment, [`ReadError::NoSuchPosition`]
+    /// when it lies behind the last one or is not aligned; the reader then stands at the first
+    /// record.
     pub fn seek(&mut self, lsn: Lsn) -> Result<(), ReadError> {
         self.begin()?;
-        let mut found = false;
-        let (mut first, mut end) = (Lsn::ZERO, Lsn::ZERO);
-        if let Some(walk) = &mut self.walk {
-            found = lsn.is_aligned() && walk.seek(lsn)?;
-            let segments = &walk.chain().segments;
-            first = segments.first().map_or(first, |segment| segment.header.base);
-            end = segments.last().map_or(end, |segment| segment.header.end());
+        if self.mode == Mode::Lenient {
+            return self.seek_in_pieces(lsn);
         }
-        if !found {
-            return Err(ReadError::NoSuchPosition { lsn, first, end });
+        let Some(walk) = &mut self.walk else {
+            return Err(ReadError::NoSuchPosition { lsn, first: Lsn::ZERO, end: Lsn::ZERO });
+        };
+        let segments = &walk.chain().segments;
+        let end = segments.last().map_or(Lsn::ZERO, |segment| segment.header.end());
+        let header = segments[0].header;
+        let first = header.base;
+        // Nothing was logged between the cut that the first header names and its segment.
+        if lsn < first && lsn != header.prev_end {
+            return Err(ReadError::Removed { lsn, first });
         }
-        self.read = self.position();
-        Ok(())
+        match walk.seek(lsn.max(first)) {
+            Ok(true) if lsn.is_aligned() => {
+                self.read = self.position();
+                Ok(())
+            }
+            Ok(_) => {
+                self.begin()?;
+                Err(ReadError::NoSuchPosition { lsn, first, end })
+            }
+            Err(fault) => Err(self.removed(lsn, fault)),
+        }
+    }
+
+    fn seek_in_pieces(&mut self, lsn: Lsn) -> Result<(), ReadError> {
+        let first = self.position();
+        let mut end = first;
+        loop {
+            if let Some(walk) = &mut self.walk {
+                if lsn.is_aligned() && walk.seek(lsn)? {
+                    self.read = walk.position();
+                    return Ok(());
+                }
+                end = walk.chain().segments.last().map_or(end, |segment| segment.header.end());
+            }
+            let Some(piece) = self.rest.pop_front() else {
+                self.begin()?;
+                return Err(ReadError::NoSuchPosition { lsn, first, end });
+            };
+            self.walk = Walk::begin(piece.chain, ReadFrom::Cache)?.or(self.walk.take());
+        }
+    }
+
+    /// What a file that cannot be opened means to a reader at `lsn`.
+    fn removed(&self, lsn: Lsn, fault: IoFault) -> ReadError {
+        let listing = match directory::list(&self.directory) {
+            Ok(listing) => listing,
+            Err(error) => return error.into(),
+        };
+        match listing.segments.first() {
+            Some(first) if fault.is_missing() && lsn < first.base => {
+                ReadError::Removed { lsn, first: first.base }
+            }
+            _ => fault.into(),
+        }
     }
 
     /// The next record of the caller's kinds.
@@ -181,8 +309,11 @@ impl Reader {
     }
 
     fn advance(&mut self) -> Result<Option<FrameHeader>, ReadError> {
-        if self.walk.is_none() {
+        if self.standing == Standing::Frames && self.walk.is_none() {
             self.begin()?;
+        }
+        if self.standing != Standing::Frames || self.walk.is_none() {
+            return self.end_of_piece();
         }
         loop {
             let Some(walk) = &mut self.walk else {
@@ -193,9 +324,17 @@ impl Reader {
             }
             match walk.advance() {
                 Ok(header) => {
-                    check_known(&header).map_err(|reason| walk.damage_at(header.lsn, reason))?;
-                    self.read = header.end();
-                    return Ok(Some(header));
+                    return self.take(header).map(Some);
+                }
+                Err(Stop::Full) if !self.rest.is_empty() => return self.end_of_piece(),
+                Err(Stop::Io(fault)) if fault.is_missing() => {
+                    if !self.rest.is_empty() {
+                        let lsn = walk.position();
+                        return Err(self.removed(lsn, fault));
+                    }
+                    if !self.refresh()? {
+                        return Err(fault.into());
+                    }
                 }
                 Err(Stop::Io(fault)) => return Err(fault.into()),
                 Err(Stop::Full) => {
@@ -208,12 +347,57 @@ impl Reader {
                     if walk.in_closed_epoch() || self.durable.is_some_and(|d| damage.lsn < d) {
                         return Err(damage.into());
                     }
+                    if !self.rest.is_empty() {
+                        return self.end_of_piece_or_damage(damage);
+                    }
                     if !self.refresh()? {
                         return self.end_or_damage(damage);
                     }
                 }
             }
         }
+    }
+
+    /// Behind a piece of a log that does not hold together.
+    fn end_of_piece(&mut self) -> Result<Option<FrameHeader>, ReadError> {
+        let Some(next) = self.rest.front() else {
+            return Ok(None);
+        };
+        if self.standing == Standing::Frames {
+            self.standing = Standing::Break(self.piece_end().unwrap_or(next.damage.lsn));
+        }
+        Err(next.damage.clone().into())
+    }
+
+    fn piece_end(&self) -> Option<Lsn> {
+        let last = self.walk.as_ref()?.chain().segments.last()?;
+        Some(last.header.end())
+    }
+
+    /// A bad frame in the last epoch of a piece. Where that epoch was cut is not known if the header
+    /// behind the piece cannot be read: it is the end of the piece, unless something written follows.
+    fn end_of_piece_or_damage(&mut self, damage: Damage) -> Result<Option<FrameHeader>, ReadError> {
+        let Some(walk) = &self.walk else {
+            return Ok(None);
+        };
+        let evidence = walk.evidence()?;
+        let durable = walk.chain().durable_floor().max(evidence.durable);
+        if damage.lsn < durable || evidence.first_frame.is_some() {
+            return Err(damage.into());
+        }
+        self.end_of_piece()
+    }
+
+    /// Yields a whole frame, behind which the walk stands, if this version may read on behind it.
+    fn take(&mut self, header: FrameHeader) -> Result<FrameHeader, ReadError> {
+        if let Err(reason) = check_known(&header)
+            && let Some(walk) = &mut self.walk
+        {
+            walk.seek(header.lsn)?;
+            return Err(walk.damage(reason).into());
+        }
+        self.read = header.end();
+        Ok(header)
     }
 
     /// A bad frame in the last epoch: the end, unless something shows that it was durable.
@@ -224,18 +408,23 @@ impl Reader {
         let Some(walk) = &mut self.walk else {
             return Ok(None);
         };
-        let durable = walk.chain().durable_floor().max(walk.evidence()?.durable);
+        let durable = match walk.evidence() {
+            Ok(evidence) => walk.chain().durable_floor().max(evidence.durable),
+            // Only what is durable is removed while it is being read.
+            Err(fault) if fault.is_missing() && fault.path == walk.segment().path => {
+                walk.segment().header.end()
+            }
+            // One behind it was dead and went with a restart: the next call learns of it.
+            Err(fault) if fault.is_missing() => return Ok(None),
+            Err(fault) => return Err(fault.into()),
+        };
         if damage.lsn >= durable {
             self.examined = Some(damage.lsn);
             return Ok(None);
         }
         // It may have been filled and become durable since the first look.
         match walk.advance() {
-            Ok(header) => {
-                check_known(&header).map_err(|reason| walk.damage_at(header.lsn, reason))?;
-                self.read = header.end();
-                Ok(Some(header))
-            }
+            Ok(header) => self.take(header).map(Some),
             Err(Stop::Io(fault)) => Err(fault.into()),
             Err(Stop::Full | Stop::Bad(_)) => Err(damage.into()),
         }
@@ -247,50 +436,101 @@ impl Reader {
             return Ok(false);
         };
         let current = walk.segment().header;
-        let mut listing = directory::list(&self.directory)?;
-        listing.segments.retain(|segment| segment.base >= current.base);
-        let chain = Chain::load(&listing)?;
+        let lsn = walk.position();
+        let mut chain = match Chain::load_live(&self.directory, current.base) {
+            Ok(chain) => chain,
+            // Named already, or of no use to whoever looks at a damaged log.
+            Err(ChainError::Damage(_)) if self.mode == Mode::Lenient => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(first) = chain.segments.first().map(|segment| segment.header) else {
+            return Err(ReadError::NoSuchPosition { lsn, first: Lsn::ZERO, end: Lsn::ZERO });
+        };
+        if first.base > current.base {
+            // The file was removed, and is still open here.
+            let removed = ReadError::Removed { lsn, first: first.base };
+            chain = chain.behind(walk.segment()).ok_or(removed)?;
+        }
         let known = &walk.chain().segments;
         let behind = known.iter().position(|segment| segment.header.base == current.base);
         if behind.is_some_and(|index| known[index..] == chain.segments[..]) {
             return Ok(false);
         }
-        let Some(first) = chain.segments.first().filter(|s| s.header.base == current.base) else {
-            let first = chain.segments.first().map_or(Lsn::ZERO, |s| s.header.base);
-            return Err(ReadError::NoSuchPosition { lsn: walk.position(), first, end: first });
-        };
+        let first = chain.segments[0].header;
         let next_epoch = chain.segments.iter().find(|s| s.header.epoch > current.epoch);
         if let Some(cut) = next_epoch.map(|segment| segment.header.prev_end)
             && cut < self.read
         {
             return Err(ReadError::CutBehindReader { cut, read: self.read });
         }
-        let replaced = first.header != current;
-        let position = walk.position();
+        let replaced = first != current;
         walk.replace_chain(chain, replaced)?;
-        if !replaced {
-            walk.seek(position)?;
+        if !replaced && let Err(fault) = walk.seek(lsn) {
+            return Err(self.removed(lsn, fault));
         }
         Ok(true)
     }
 
-    /// Goes on behind the damage at which the reader stands: to the next whole frame, or to the
-    /// next segment if this one has none. Returns the bytes skipped, or `None` when nothing
+    /// Goes on behind the damage at which the reader stands: behind the frame if it is whole (and of
+    /// a newer version), or else to the next whole frame, or to the next segment if this one has
+    /// none; behind a damaged header, to the next segment that can be read. Returns the bytes skipped, or `None` when nothing
     /// readable follows; the reader then stays.
     ///
     /// # Errors
     /// A failed system call.
     pub fn skip_damage(&mut self) -> Result<Option<u64>, ReadError> {
+        if let Standing::Break(behind) = self.standing {
+            return self.skip_break(behind);
+        }
+        let piece_end = self.piece_end().filter(|_| !self.rest.is_empty());
         let Some(walk) = &mut self.walk else {
             return Ok(None);
         };
         let from = walk.position();
-        let target = walk.next_whole_frame(from.plus(FRAME_ALIGN as u64))?;
-        let Some(target) = target else {
-            return Ok(None);
+        self.examined = None;
+        if let Ok(header) = walk.advance() {
+            if check_known(&header).is_ok() {
+                // It was filled since: nothing to skip.
+                walk.seek(from)?;
+                return Ok(Some(0));
+            }
+            return Ok(Some(header.span() as u64));
+        }
+        let target = match walk.next_whole_frame(from.plus(FRAME_ALIGN as u64)) {
+            Ok(Some(target)) => target,
+            Ok(None) => {
+                let Some(end) = piece_end else {
+                    return Ok(None);
+                };
+                self.standing = Standing::Break(end);
+                return Ok(Some(end.since(from)));
+            }
+            Err(fault) => return Err(self.removed(from, fault)),
         };
         walk.seek(target)?;
-        self.examined = None;
         Ok(Some(target.since(from)))
+    }
+
+    /// Goes on behind what is wrong between two pieces; everything before `behind` is accounted for.
+    fn skip_break(&mut self, behind: Lsn) -> Result<Option<u64>, ReadError> {
+        let Some(piece) = self.rest.front() else {
+            return Ok(None);
+        };
+        let readable = piece.chain.segments.first().map(|segment| segment.header.base);
+        let next = readable.or(self.rest.get(1).map(|piece| piece.damage.lsn));
+        let Some(to) = next else {
+            return Ok(None);
+        };
+        let chain = self.rest.pop_front().map(|piece| piece.chain).unwrap_or_default();
+        match Walk::begin(chain, ReadFrom::Cache)? {
+            Some(walk) => {
+                self.read = walk.position();
+                self.walk = Some(walk);
+                self.limit_walk();
+                self.standing = Standing::Frames;
+            }
+            None => self.standing = Standing::Break(to),
+        }
+        Ok(Some(to.since(behind)))
     }
 }

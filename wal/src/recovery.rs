@@ -1,10 +1,10 @@
 //! Recovery: decides where a log ends, or that it must not be opened.
 //!
-//! One pass walks the frames from the first segment on, hands each caller's record to `apply` and
-//! stops at the first place P where no good frame is. What that means is decided by D, the largest
+//! One pass walks the frames from the first segment on, or from the position of a snapshot, hands
+//! each caller's record to `apply` and stops at the first place P where no good frame is. What that means is decided by D, the largest
 //! position that anything in the log says was durable: the headers' floors, the cuts of closed
-//! epochs, the claims of all good frames, also of those *behind* P, and a floor that the caller
-//! knows from elsewhere.
+//! epochs, the claims of all good frames, also of those *behind* P, and what the caller knows from
+//! elsewhere: a floor, and the position of a snapshot, before which everything was durable.
 //!
 //! | # | what is found | decision |
 //! |---|---|---|
@@ -16,6 +16,13 @@
 //! | R6 | P is the end of the last segment, P >= D | the log ends at P |
 //! | R7 | a good frame that this version may neither know nor skip | refuse: written by a newer version |
 //! | R8 | `apply` returns an error | refuse at that record |
+//! | R9 | reading should begin before the first segment there is | refuse: removed |
+//! | R10 | reading should begin within a frame or a header | refuse: no such start |
+//! | R11 | reading should begin behind the end of the log, or behind a cut | R3 |
+//!
+//! Where reading may begin is decided by `start`; segments before it are read no further than
+//! their headers. Claims of frames before it are not seen and not missed: a claim is never beyond
+//! its frame, and everything before the start is known to have been durable anyway.
 //!
 //! The end of a closed epoch is not found but known (the next header names it), so a bad frame
 //! before it always falls under R3, and what lies behind it is dead and never looked at.
@@ -48,6 +55,7 @@ use crate::frame::{FrameHeader, Kind, Record};
 use crate::header::{Link, SegmentHeader, segment_name};
 use crate::lsn::{Lsn, SegmentSize};
 use crate::scan::{Evidence, ReadFrom};
+use crate::start::{self, Start, StartFault};
 use crate::stopwatch::Stopwatch;
 use crate::walk::{Stop, Walk, check_known};
 
@@ -66,6 +74,16 @@ pub struct TornTail {
     pub reason: Reason,
 }
 
+/// What is known of a log before it is read, from a snapshot or a mirror.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub struct Known {
+    /// Everything before it was durable; [`Lsn::ZERO`] if nothing is known.
+    pub durable_floor: Lsn,
+    /// Where reading begins: [`Lsn::ZERO`], or a position before which everything was durable and
+    /// is known to the caller, at which a frame begins or ends.
+    pub start: Lsn,
+}
+
 /// What recovery found.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RecoveryReport {
@@ -73,8 +91,13 @@ pub struct RecoveryReport {
     pub records: u64,
     /// Bytes of all good frames, the log's own included.
     pub bytes: u64,
-    /// Segment files read.
+    /// Segment files there are. Of those that end before [`RecoveryReport::start`] only the headers
+    /// were read.
     pub segments: usize,
+    /// Base of the first segment there is.
+    pub first: Lsn,
+    /// Where reading began.
+    pub start: Lsn,
     /// P: where the log ends.
     pub end: Lsn,
     /// D: the largest position known to have been durable.
@@ -108,6 +131,27 @@ pub enum RecoveryError {
         damage: Damage,
         /// D.
         durable: Lsn,
+    },
+    /// The log no longer reaches back to where reading should begin.
+    #[error(
+        "the log begins at LSN {first}, records before it were removed, and reading should begin \
+         at LSN {start}: needs a snapshot at or past LSN {first}"
+    )]
+    Removed {
+        /// Where reading should begin.
+        start: Lsn,
+        /// Base of the first segment there is.
+        first: Lsn,
+    },
+    /// No frame begins or ends where reading should begin.
+    #[error(
+        "reading cannot begin at LSN {start}, which lies within the frame or header at LSN {begins}"
+    )]
+    NoSuchStart {
+        /// Where reading should begin.
+        start: Lsn,
+        /// Where the frame or header around it begins.
+        begins: Lsn,
     },
     /// The caller refused a record.
     #[error("{} at offset {offset} (LSN {lsn}): record refused: {source}", path.display())]
@@ -148,6 +192,8 @@ pub struct Recovered {
     pub report: RecoveryReport,
     /// What the new epoch's first segment must say.
     pub next: NextSegment,
+    /// Headers of the segments that stay before it, by rising base.
+    pub staying: Vec<SegmentHeader>,
 }
 
 /// The first segment of the new epoch, and what has to go before it may come.
@@ -202,30 +248,34 @@ impl NextSegment {
     }
 }
 
-/// Recovers the log in `directory`, calling `apply` for each caller's record in LSN order while
-/// reading. `apply` must only touch memory, and what it built must be thrown away on an error.
+/// Recovers the log in `directory`, calling `apply` for each caller's record in LSN order from
+/// `known.start` on while reading. `apply` must only touch memory, and what it built must be thrown away on an error.
 ///
-/// `fresh_size` is the segment size if there is no log yet. `floor` is what is known from
-/// elsewhere to have been durable ([`Lsn::ZERO`] if nothing is).
+/// `fresh_size` is the segment size if there is no log yet.
 ///
 /// # Errors
 /// See [`RecoveryError`]; the directory's contents are then as they were.
 pub fn recover<E: Error + Send + Sync + 'static>(
     directory: &LockedDirectory,
     fresh_size: SegmentSize,
-    floor: Lsn,
+    known: Known,
     apply: impl FnMut(Record<'_>) -> Result<(), E>,
 ) -> Result<Recovered, RecoveryError> {
     let listing = directory::list(directory.path())?;
     let chain = Chain::load(&listing)?;
     sync_last_epoch(&chain)?;
-    let report = decide(directory.path(), chain.clone(), floor, apply)?;
+    let report = decide(directory.path(), chain.clone(), known, apply)?;
     let next = next_segment(&chain, &report, listing.temporary, fresh_size)?;
-    Ok(Recovered { report, next })
+    let headers = chain.segments.iter().map(|segment| segment.header);
+    let staying = headers.filter(|header| header.base < next.base).collect();
+    Ok(Recovered { report, next, staying })
 }
 
 /// Makes the same decision without lock, sync or any change: for a tool. On the log of a running
 /// server it reports the log as it stands, whose end may have moved on since.
+///
+/// It reads all that is there, also of a log from whose beginning segments were removed, which a
+/// server can only open together with a snapshot.
 ///
 /// # Errors
 /// See [`RecoveryError`].
@@ -233,8 +283,40 @@ pub fn verify<E: Error + Send + Sync + 'static>(
     directory: &Path,
     on_record: impl FnMut(Record<'_>) -> Result<(), E>,
 ) -> Result<RecoveryReport, RecoveryError> {
-    let chain = Chain::load(&directory::list(directory)?)?;
-    decide(directory, chain, Lsn::ZERO, on_record)
+    let chain = Chain::load_live(directory, Lsn::ZERO)?;
+    let start = chain.segments.first().map_or(Lsn::ZERO, |segment| segment.header.base);
+    decide_live(directory, chain, start, on_record)
+}
+
+/// As [`verify`], and from `start` on, as a server does that has a snapshot of that position.
+///
+/// # Errors
+/// See [`RecoveryError`].
+pub fn verify_from<E: Error + Send + Sync + 'static>(
+    directory: &Path,
+    start: Lsn,
+    on_record: impl FnMut(Record<'_>) -> Result<(), E>,
+) -> Result<RecoveryReport, RecoveryError> {
+    decide_live(directory, Chain::load_live(directory, Lsn::ZERO)?, start, on_record)
+}
+
+/// Decides on a log that somebody may be using, who may remove segments meanwhile.
+fn decide_live<E: Error + Send + Sync + 'static>(
+    directory: &Path,
+    chain: Chain,
+    start: Lsn,
+    on_record: impl FnMut(Record<'_>) -> Result<(), E>,
+) -> Result<RecoveryReport, RecoveryError> {
+    let missing = |error: &RecoveryError| matches!(error, RecoveryError::Directory(DirectoryError::Io(fault)) if fault.is_missing());
+    let first = chain.segments.first().map(|segment| segment.header.base);
+    let outcome = decide(directory, chain, Known { start, ..Known::default() }, on_record);
+    if outcome.as_ref().is_err_and(missing) {
+        let now = directory::list(directory)?.segments.first().map(|segment| segment.base);
+        if let Some(now) = now.filter(|&now| first.is_some_and(|first| first < now)) {
+            return Err(RecoveryError::Removed { start, first: now });
+        }
+    }
+    outcome
 }
 
 /// Syncs what the last boot may have left in memory. Closed epochs were synced by the boot that
@@ -253,15 +335,18 @@ fn sync_last_epoch(chain: &Chain) -> Result<(), IoFault> {
 fn decide<E: Error + Send + Sync + 'static>(
     directory: &Path,
     chain: Chain,
-    floor: Lsn,
+    known: Known,
     mut apply: impl FnMut(Record<'_>) -> Result<(), E>,
 ) -> Result<RecoveryReport, RecoveryError> {
     let started = Stopwatch::start();
-    let mut report = begin(&chain, floor);
-    let Some(mut walk) = Walk::begin(chain, ReadFrom::Medium)? else {
-        check_nothing_is_missing(directory, floor)?;
+    let mut report = begin(&chain, known);
+    let begun = start::begin(chain, known.start, ReadFrom::Medium)
+        .map_err(|fault| no_start(fault, known.start, report.durable_floor))?;
+    let Some(Start { mut walk, end, clean }) = begun else {
+        check_nothing_is_missing(directory, report.durable_floor)?;
         return Ok(report);
     };
+    (report.end, report.clean) = (end, clean);
     let mut looked_again = None;
     loop {
         let stop = match walk.advance() {
@@ -303,25 +388,31 @@ fn decide<E: Error + Send + Sync + 'static>(
 }
 
 /// What is known from the headers alone.
-fn begin(chain: &Chain, floor: Lsn) -> RecoveryReport {
-    let first = chain.segments.first().map(|segment| segment.header);
+fn begin(chain: &Chain, known: Known) -> RecoveryReport {
+    let first = chain.segments.first().map_or(Lsn::ZERO, |segment| segment.header.base);
     let last = chain.segments.last().map(|segment| segment.header);
-    let clean = match first.map(|header| header.link) {
-        None | Some(Link::FirstOfEpoch { clean_end_before: true }) => true,
-        // Nothing lies before the first segment of a log, so nothing can be missing there.
-        Some(_) => first.is_some_and(|header| header.base == Lsn::ZERO),
-    };
     RecoveryReport {
         records: 0,
         bytes: 0,
         segments: chain.segments.len(),
-        end: first.map_or(Lsn::ZERO, |header| header.prev_end),
-        durable_floor: chain.durable_floor().max(floor),
+        first,
+        start: known.start.max(first),
+        end: Lsn::ZERO,
+        durable_floor: chain.durable_floor().max(known.durable_floor).max(known.start),
         torn: None,
-        clean,
+        clean: true,
         epoch: last.map_or(0, |header| header.epoch),
         uuid: last.map_or(Uuid::nil(), |header| header.uuid),
         elapsed: Duration::ZERO,
+    }
+}
+
+fn no_start(fault: StartFault, start: Lsn, durable: Lsn) -> RecoveryError {
+    match fault {
+        StartFault::Removed { first } => RecoveryError::Removed { start, first },
+        StartFault::Within { begins } => RecoveryError::NoSuchStart { start, begins },
+        StartFault::Damaged(damage) => RecoveryError::Damaged { damage, durable },
+        StartFault::Io(fault) => fault.into(),
     }
 }
 

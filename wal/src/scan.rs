@@ -88,6 +88,8 @@ pub(crate) struct Scan {
     at: usize,
     /// Up to which file offset the kernel was asked to read ahead.
     ahead_until: u64,
+    /// Nothing at or beyond it need be read.
+    limit: Option<Lsn>,
 }
 
 impl Scan {
@@ -116,6 +118,7 @@ impl Scan {
             buffer_offset: SEGMENT_HEADER_BYTES,
             at: 0,
             ahead_until: 0,
+            limit: None,
         })
     }
 
@@ -127,6 +130,12 @@ impl Scan {
     /// Learns where the segment's frames must end, once a later segment says so.
     pub(crate) fn set_cut(&mut self, cut: Option<Lsn>) {
         self.segment.cut = cut;
+    }
+
+    /// Reads no bytes at or beyond `limit`, so that following a log by small steps costs no more
+    /// than what was added.
+    pub(crate) fn set_limit(&mut self, limit: Option<Lsn>) {
+        self.limit = limit;
     }
 
     /// Gives back the buffer for the next segment.
@@ -171,6 +180,12 @@ impl Scan {
         }
     }
 
+    /// Whether a whole frame begins at the position, which stays.
+    pub(crate) fn stands_at_a_frame(&mut self) -> Result<bool, IoFault> {
+        self.refill()?;
+        Ok(self.check().is_ok())
+    }
+
     /// The frame that [`Scan::advance`] returned last, with its payload.
     pub(crate) fn view(&self, header: FrameHeader) -> FrameView<'_> {
         debug_assert_eq!(header.end(), self.position(), "only the last frame is still there");
@@ -190,7 +205,11 @@ impl Scan {
         self.buffer_offset = self.offset();
         self.at = 0;
         self.filled = 0;
-        let left = self.segment.header.segment_size.get().saturating_sub(self.buffer_offset);
+        let segment_bytes = self.segment.header.segment_size.get();
+        let until = self.limit.map_or(segment_bytes, |limit| {
+            limit.since(self.segment.header.base).min(segment_bytes)
+        });
+        let left = until.saturating_sub(self.buffer_offset);
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
         self.read_ahead();
         while self.filled < wanted {

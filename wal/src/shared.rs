@@ -6,7 +6,8 @@
 //! |---|---|---|
 //! | `stop` | `Log::seal`, its drop, whoever poisons (maximum, AcqRel) | both threads after each wake-up (Acquire) |
 //! | `pressed` | who finds half of what may be unsynced is (true), the syncer at each sync (false) | the same; Relaxed, since it only spares repeated wake-ups |
-//! | `segments` | the preparer | the syncer, the statistics; a lock, taken once per group |
+//! | `segments` | the preparer | the syncer, the statistics, removals; a lock, taken once per group |
+//! | `files` | the preparer (new ones), removals (the oldest) | who asks; a lock of its own |
 //!
 //! The marks, the memory and the bells have their own modules.
 
@@ -26,6 +27,7 @@ use crate::{
     marks::{Geometry, Marks},
     options::{Durability, Options},
     poison::{Poison, PoisonCell},
+    retention::Files,
     ring::Ring,
     segment::LiveSegment,
     stats::Counters,
@@ -52,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) preparer_bell: Bell,
     pub(crate) counters: Counters,
     segments: Mutex<VecDeque<Arc<LiveSegment>>>,
+    /// Every segment there is, mapped or not.
+    pub(crate) files: Files,
     slots: u64,
     pub(crate) poison: PoisonCell,
     stop: AtomicU8,
@@ -60,11 +64,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// A log that begins at `header`, with nothing mapped yet. Touches no file.
+    /// A log that goes on at `header` behind the segments `staying`, with nothing mapped yet.
+    /// Touches no file.
     pub(crate) fn new(
         mut options: Options,
         directory: LockedDirectory,
         header: &SegmentHeader,
+        staying: &[SegmentHeader],
     ) -> Result<Arc<Self>, IoFault> {
         options.segment_bytes = header.segment_size.get();
         options.reserve_bytes = options.effective_reserve_bytes();
@@ -89,6 +95,7 @@ impl Shared {
             preparer_bell: Bell::new(),
             counters: Counters::default(),
             segments: Mutex::new(VecDeque::new()),
+            files: Files::new(staying),
             slots,
             poison: PoisonCell::default(),
             stop: AtomicU8::new(Stop::Run as u8),

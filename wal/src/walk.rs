@@ -29,16 +29,23 @@ pub(crate) struct Walk {
     index: usize,
     scan: Scan,
     from: ReadFrom,
+    /// Nothing at or beyond it need be read.
+    limit: Option<Lsn>,
 }
 
 impl Walk {
     /// A walk from the first frame of the chain, or `None` if it has no segments.
     pub(crate) fn begin(chain: Chain, from: ReadFrom) -> Result<Option<Self>, IoFault> {
-        let Some(first) = chain.segments.first() else {
+        if chain.segments.is_empty() {
             return Ok(None);
-        };
-        let scan = Scan::open(first, from, Vec::new())?;
-        Ok(Some(Self { chain, index: 0, scan, from }))
+        }
+        Self::begin_in(chain, 0, from).map(Some)
+    }
+
+    /// A walk from the first frame of the segment with this index, which must be there.
+    pub(crate) fn begin_in(chain: Chain, index: usize, from: ReadFrom) -> Result<Self, IoFault> {
+        let scan = Scan::open(&chain.segments[index], from, Vec::new())?;
+        Ok(Self { chain, index, scan, from, limit: None })
     }
 
     /// Where the next frame should begin.
@@ -80,6 +87,11 @@ impl Walk {
         })
     }
 
+    /// Whether a whole frame begins at the position, which stays.
+    pub(crate) fn stands_at_a_frame(&mut self) -> Result<bool, IoFault> {
+        self.scan.stands_at_a_frame()
+    }
+
     /// The frame that [`Walk::advance`] returned last, with its payload.
     pub(crate) fn view(&self, header: FrameHeader) -> FrameView<'_> {
         self.scan.view(header)
@@ -90,8 +102,15 @@ impl Walk {
         // A new buffer rather than the old one: taking the old one out would leave the walk without
         // one if opening fails. Once per segment.
         self.scan = Scan::open(&self.chain.segments[index], self.from, Vec::new())?;
+        self.scan.set_limit(self.limit);
         self.index = index;
         Ok(())
+    }
+
+    /// Frames end at or before `limit`, or are not asked for: no bytes beyond it are read.
+    pub(crate) fn set_limit(&mut self, limit: Option<Lsn>) {
+        self.limit = limit;
+        self.scan.set_limit(limit);
     }
 
     /// Goes to `lsn`, which must be a position at which a frame can begin in one of the segments.

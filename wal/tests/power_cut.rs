@@ -3,22 +3,29 @@
 //! Each seed is one life of a log: random records, holes, void frames, padding and roll-overs,
 //! syncs of the contiguous prefix, write-back by the kernel's whim, then a power cut or a kill,
 //! recovery by the real code, and on into the next boot, which may itself be cut down at any step.
+//! Now and then a snapshot of what was acknowledged is taken, and the segments before the last one
+//! but one are removed, which may be cut short as well; recovery begins at a snapshot or, where the
+//! log still reaches back so far, at the first record.
 //! `WAL_SEEDS` sets the number of seeds (400 unless set).
 //!
-//! Three mistakes are made on purpose, each in a test of its own that demands to see it fail:
-//! acknowledging without a sync, recovery without its sync, and a hole skipped by the syncer.
+//! Mistakes are made on purpose, each in a test of its own that demands to see it fail:
+//! acknowledging without a sync, recovery without its sync, a hole skipped by the syncer, and
+//! segments removed newest first, or beyond what the snapshots hold.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
 #![allow(clippy::cast_possible_truncation, reason = "test segments are far below 4 GiB")]
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use support::disk::{Dice, Disk};
-use support::{SIZE, Seen, Writer, directory, recovered};
+use support::{SIZE, Seen, Writer, directory, recovered_from};
 use tempfile::TempDir;
 use wal::Lsn;
 use wal::header::{Link, SegmentHeader};
 use wal::recovery::NextSegment;
+use wal::retention::removable;
 
 /// A mistake made on purpose.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
@@ -30,6 +37,10 @@ enum Mistake {
     NoSyncInRecovery,
     /// The syncer steps over a frame that is still reserved.
     SkipHole,
+    /// The youngest of the segments to be removed goes first.
+    RemoveNewestFirst,
+    /// What is durable is removed whether or not a snapshot holds it.
+    RemoveBeyondSnapshots,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -51,6 +62,10 @@ struct Tally {
     roll_overs: u64,
     cut_while_booting: u64,
     dead_segments: u64,
+    removed_segments: u64,
+    cut_while_removing: u64,
+    starts: u64,
+    empty_tails: u64,
 }
 
 struct Life<'a> {
@@ -64,8 +79,12 @@ struct Life<'a> {
     open: Vec<(Lsn, Vec<u8>)>,
     /// Records committed in this boot, in any order, and those recovered at its beginning.
     written: Vec<Seen>,
+    /// Bases of the segments that were removed in this boot.
+    removed: BTreeSet<u64>,
     /// Everything before this position was acknowledged.
     acknowledged: Lsn,
+    /// Positions of the two newest snapshots: everything before them is known without the log.
+    snapshots: [Lsn; 2],
 }
 
 impl<'a> Life<'a> {
@@ -85,26 +104,32 @@ impl<'a> Life<'a> {
             writer,
             open: Vec::new(),
             written: Vec::new(),
+            removed: BTreeSet::new(),
             acknowledged: Lsn::ZERO,
+            snapshots: [Lsn::ZERO; 2],
         }
     }
 
     fn run(mut self) -> Result<(), Failure> {
         for _ in 0..3 {
+            let mut running = true;
             for _ in 0..self.dice.below(60) {
-                self.step();
+                running = running && self.step();
             }
-            if self.dice.one_in(8) {
-                self.close();
+            if running {
+                if self.dice.one_in(8) {
+                    self.close();
+                }
+                self.crash();
             }
-            self.crash();
             while !self.boot()? {}
         }
         Ok(())
     }
 
-    fn step(&mut self) {
-        match self.dice.below(12) {
+    /// One thing that happens to a log; `false` if the power was cut while it did.
+    fn step(&mut self) -> bool {
+        match self.dice.below(14) {
             0..5 => self.append(),
             5 => self.reserve(),
             6 => self.decide(),
@@ -114,13 +139,42 @@ impl<'a> Life<'a> {
                 self.writer.pad_page();
                 self.flush_writes();
             }
-            _ => {
+            11 => {
                 if self.writer.segments.len() < 12 && self.dice.one_in(4) {
                     self.writer.prepare();
                     self.flush_writes();
                 }
             }
+            12 => self.snapshots = [self.snapshots[1], self.acknowledged],
+            _ => return self.remove_oldest(),
         }
+        true
+    }
+
+    /// What the log does to segments that nobody needs; `false` if the power was cut meanwhile.
+    fn remove_oldest(&mut self) -> bool {
+        let mut floor = self.snapshots[0];
+        if self.mistake == Mistake::RemoveBeyondSnapshots {
+            floor = self.acknowledged;
+        }
+        let bases = self.disk.bases();
+        let ends = bases.iter().map(|&base| SIZE.base_after(Lsn::new(base)));
+        let mut going = bases[..removable(ends, floor)].to_vec();
+        if self.mistake == Mistake::RemoveNewestFirst {
+            going.reverse();
+        }
+        for base in going {
+            self.disk.remove(base);
+            self.removed.insert(base);
+            self.tally.removed_segments += 1;
+            if self.dice.one_in(6) {
+                self.tally.cut_while_removing += 1;
+                self.cut_power();
+                return false;
+            }
+            self.disk.sync_directory();
+        }
+        true
     }
 
     fn payload(&mut self) -> Vec<u8> {
@@ -164,13 +218,14 @@ impl<'a> Life<'a> {
     fn flush_writes(&mut self) {
         let known = self.disk.bases();
         for (&base, segment) in &self.writer.segments {
-            if !known.contains(&base) {
+            if !known.contains(&base) && !self.removed.contains(&base) {
                 self.tally.roll_overs += 1;
                 self.disk.rename_in(base, fresh_file(&segment.header));
                 self.disk.sync_directory();
             }
         }
         for (base, range) in std::mem::take(&mut self.writer.writes) {
+            assert!(!self.removed.contains(&base), "a segment in use was removed");
             self.disk.write(base, range, &self.writer.segments[&base].bytes);
         }
     }
@@ -215,17 +270,34 @@ impl<'a> Life<'a> {
     fn crash(&mut self) {
         if self.dice.one_in(4) {
             self.tally.kills += 1;
+            self.open.clear();
         } else {
-            self.tally.cuts += 1;
-            self.disk.cut_power(&mut self.dice);
+            self.cut_power();
         }
+    }
+
+    fn cut_power(&mut self) {
+        self.tally.cuts += 1;
+        self.disk.cut_power(&mut self.dice);
         self.open.clear();
+    }
+
+    /// Where recovery begins: a snapshot that reaches the log, or the beginning while it is there.
+    fn start(&mut self) -> Lsn {
+        let first = self.disk.bases().first().copied().unwrap_or_default();
+        let mut starts = self.snapshots.to_vec();
+        starts.push(Lsn::ZERO);
+        starts.retain(|start| start.get() >= first);
+        // Without any: the newest, so that the refusal is seen.
+        let newest = self.snapshots[1];
+        if starts.is_empty() { newest } else { starts[self.dice.below(starts.len())] }
     }
 
     /// Recovers and begins the next epoch; `false` if the power was cut while it did.
     fn boot(&mut self) -> Result<bool, Failure> {
         self.disk.save(self.directory.path());
-        let (outcome, seen) = match recovered(self.directory.path()) {
+        let start = self.start();
+        let (outcome, mut seen) = match recovered_from(self.directory.path(), start) {
             Ok(recovered) => recovered,
             Err(error) => return Err(Failure::Refused(error.to_string())),
         };
@@ -233,6 +305,14 @@ impl<'a> Life<'a> {
             for base in self.disk.bases() {
                 self.disk.sync(base);
             }
+        }
+        if start > Lsn::ZERO {
+            self.tally.starts += 1;
+            self.tally.empty_tails += u64::from(seen.is_empty());
+            // What the snapshot holds.
+            self.written.sort_unstable();
+            let held = self.written.partition_point(|(lsn, _)| *lsn < start);
+            seen.splice(0..0, self.written[..held].iter().cloned());
         }
         self.check(&seen, outcome.report.end)?;
         self.tally.torn += u64::from(outcome.report.torn.is_some());
@@ -280,7 +360,10 @@ impl<'a> Life<'a> {
             }
             self.disk.sync_directory();
         }
-        for base in self.disk.bases() {
+        let bases = self.disk.bases();
+        self.removed.clear();
+        self.writer.segments.retain(|base, _| bases.contains(base));
+        for base in bases {
             // The writer goes on from what there is on the disk, not from what it once wrote.
             let image = self.disk.image(base).to_vec();
             self.writer.segments.get_mut(&base).unwrap().bytes = image;
@@ -325,6 +408,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
     assert_eq!(failure, None, "{tally:?}");
     let Tally { cuts, kills, torn, clean_ends, acknowledged, beyond_durable, .. } = tally;
     let Tally { voids, roll_overs, cut_while_booting, dead_segments, .. } = tally;
+    let Tally { removed_segments, cut_while_removing, starts, empty_tails, .. } = tally;
     println!("{tally:?}");
     // Each of these must have happened, or the test tests less than it says.
     for (count, what) in [
@@ -338,6 +422,10 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
         (roll_overs, "roll-overs"),
         (cut_while_booting, "power cuts while booting"),
         (dead_segments, "dead segments removed"),
+        (removed_segments, "segments removed below a snapshot"),
+        (cut_while_removing, "power cuts while removing"),
+        (starts, "starts from a snapshot"),
+        (empty_tails, "snapshots behind which nothing was logged"),
     ] {
         assert!(count > 0, "no {what} in any seed");
     }
@@ -359,4 +447,22 @@ fn leaving_out_the_sync_of_recovery_is_noticed() {
 fn a_syncer_that_skips_holes_is_noticed() {
     let failure = first_failure(Mistake::SkipHole, &mut Tally::default());
     assert!(failure.is_some(), "a frame that was never filled stands before acknowledged ones");
+}
+
+#[test]
+fn removing_the_newest_first_is_noticed() {
+    let failure = first_failure(Mistake::RemoveNewestFirst, &mut Tally::default());
+    assert!(
+        matches!(failure, Some((_, Failure::Refused(_)))),
+        "a gap must be refused: {failure:?}"
+    );
+}
+
+#[test]
+fn removing_what_no_snapshot_holds_is_noticed() {
+    let failure = first_failure(Mistake::RemoveBeyondSnapshots, &mut Tally::default());
+    match failure {
+        Some((_, Failure::Refused(text))) => assert!(text.contains("were removed"), "{text}"),
+        other => panic!("a log without its beginning must be refused: {other:?}"),
+    }
 }

@@ -7,7 +7,7 @@ use clap::Parser;
 use tools::Status;
 use tools::arguments::{Arguments, Command};
 use tools::output::Output;
-use tools::{listing, tally, verdict};
+use tools::{history, listing, manual, repair, tally, verdict};
 
 const DAMAGED: u8 = 1;
 /// Also what clap exits with when the command line is wrong.
@@ -30,7 +30,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<Status> {
     let status = match &arguments.command {
         Command::Verify(place) => verdict::verify(place, &mut output),
         Command::Inspect(request) => listing::inspect(request, &mut output),
-        Command::Stats(place) => tally::stats(place, &mut output),
+        Command::Stats(census) => tally::stats(census, &mut output),
+        Command::History(tale) => history::history(tale, &mut output),
+        Command::Repair(surgery) => repair::repair(surgery, &mut output),
+        Command::Completions { shell } => manual::completions(*shell, &mut output),
+        Command::Man { out } => manual::pages(out.as_deref(), &mut output),
     }?;
     output.finish()?;
     Ok(status)

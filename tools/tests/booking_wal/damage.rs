@@ -95,6 +95,18 @@ fn a_record_that_does_not_decode_is_refused_by_name() {
 }
 
 #[test]
+fn a_seat_that_is_sold_twice_is_damage() {
+    let mut twice = None;
+    let story = Story::told_with(|log| twice = Some(story::tell(log, &story::double_sale())));
+    let lsn = twice.unwrap();
+    let told = run(story.path(), &["verify"]);
+    let place = format!("{SEGMENT} at offset {lsn} (LSN {lsn}): record refused: ");
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.line_with("damage").contains(&place), "{told:?}");
+    assert_eq!(told.line_with("records"), "records       10 before it");
+}
+
+#[test]
 fn a_frame_of_a_newer_version_is_named_and_the_next_one_not_lost() {
     let story = Story::told();
     let lsn = story.lsns[6];

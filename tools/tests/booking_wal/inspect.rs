@@ -91,6 +91,10 @@ fn filters_choose() {
         (&["--booking", &first], &[3, 5, 6]),
         (&["--booking", "0/2"], &[4, 7]),
         (&["--booking", &forged], &[]),
+        (&["--ticket", "0/5"], &[3, 5, 6]),
+        (&["--ticket", "0/10"], &[4, 7]),
+        (&["--ticket", "0/2"], &[]),
+        (&["--ticket", "0/5", "--kind", "confirmed"], &[5]),
         (&["--user", "1", "--event", "0", "--from", &sixth], &[7]),
     ] {
         let told = run(story.path(), &[&["inspect"], arguments].concat());

@@ -1,10 +1,14 @@
 //! The program `booking-wal` on real logs: what it prints, what it exits with, and that it changes
-//! nothing.
+//! nothing but what it was told to.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod damage;
+mod follow;
+mod history;
 mod inspect;
+mod manual;
+mod repair;
 mod run;
 mod sound;
 mod story;

@@ -24,6 +24,7 @@ records       10
 bytes         {}
 end           LSN {}
 durable       at least to LSN {}
+state         {}
 tail          clean: the log was closed in order
 verdict       sound
 ",
@@ -31,6 +32,7 @@ verdict       sound
         story.end.get() - 4096,
         story.end.get(),
         story.end.get() - 32,
+        story.state_hash(),
     );
     assert_eq!(told.stdout, expected, "{told:?}");
     assert_eq!((told.code, told.stderr.as_str()), (0, ""));
@@ -43,11 +45,12 @@ fn verify_sums_up_for_machines() {
     let expected = format!(
         "{{\"directory\":\"DIR\",\"verdict\":\"sound\",\"uuid\":\"{}\",\"epoch\":1,\
          \"segments\":2,\"records\":10,\"bytes\":{},\"end\":{},\"durable_floor\":{},\
-         \"clean\":true,\"torn\":null}}\n",
+         \"clean\":true,\"torn\":null,\"state_hash\":\"{}\"}}\n",
         story.uuid,
         story.end.get() - 4096,
         story.end.get(),
         story.end.get() - 32,
+        story.state_hash(),
     );
     assert_eq!((told.code, told.stdout), (0, expected));
 }
@@ -76,6 +79,35 @@ fn stats_count_by_kind() {
     assert_eq!(bytes.sum::<Option<u64>>(), Some(story.end.get() - 4096));
     assert_eq!(json["recovery"]["verdict"], "sound");
     assert_eq!(json["next"]["file"], "wal-0000000000100000.seg");
+}
+
+#[test]
+fn stats_tell_when_and_where_records_are_and_how_long_recovery_takes() {
+    let story = Story::told();
+    let told = run(story.path(), &["stats", "--segments", "--bucket", "600"]);
+    let table: Vec<_> =
+        told.stdout.lines().skip_while(|line| !line.contains("600 s from")).collect();
+    let cells: Vec<_> = table[1].split_whitespace().collect();
+    assert_eq!(cells[..2], ["2023-11-14T22:10:00.000Z", "7"], "{told:?}");
+    let cells: Vec<_> = table[2].split_whitespace().collect();
+    assert_eq!(cells[..2], ["2023-11-14T22:20:00.000Z", "3"], "{told:?}");
+    let file = told.line_with("wal-0000000000000000.seg ");
+    assert_eq!(file.split_whitespace().nth(3), Some("10"), "{file}");
+    assert!(told.line_with("would take").contains("records/s"), "{told:?}");
+
+    let json = run(story.path(), &["stats", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).unwrap();
+    let records: u64 = json["rates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rate| rate["records"].as_u64().unwrap())
+        .sum();
+    assert_eq!(records, 10);
+    assert_eq!(json["rates"][0]["kinds"]["held"], 2);
+    assert_eq!(json["segments"]["files"][0]["records"], 10);
+    assert_eq!(json["estimate"]["records"], 10);
+    assert!(json["estimate"]["seconds"].as_f64().unwrap() > 0.0);
 }
 
 #[test]
@@ -143,6 +175,12 @@ fn wrong_usage_is_told_from_damage() {
         &["inspect", "--user", "ada"],
         &["inspect", "--event", &story::ada()],
         &["inspect", "--kind", "sold"],
+        &["inspect", "--ticket", "0/0"],
+        &["history"],
+        &["history", "--event", "0"],
+        &["history", "--event", "0", "--seat", "0"],
+        &["repair", "--dry-run"],
+        &["stats", "--bucket", "0"],
     ] {
         let told = run(story.path(), arguments);
         assert_eq!((told.code, told.stdout.as_str()), (2, ""), "{arguments:?}: {told:?}");
@@ -179,6 +217,7 @@ fn a_closed_pipe_ends_it_quietly() {
 fn a_log_in_use_reads_as_sound_and_grows() {
     let directory = TempDir::new().unwrap();
     let log = story::open(directory.path());
+    story::tell_all(&log);
     let done = AtomicBool::new(false);
     let counted = |told: &Run| {
         let records = told.line_with("records").split_whitespace().nth(1).unwrap().to_owned();
@@ -221,8 +260,16 @@ fn nothing_is_changed() {
     story.tear();
     fs::write(story.path().join("wal-0000000000200000.seg.tmp"), "half-made").unwrap();
     let before = story.files();
-    for command in ["verify", "inspect", "stats"] {
-        assert_eq!(run(story.path(), &[command]).code, 0);
+    for arguments in [
+        &["verify"][..],
+        &["inspect"],
+        &["inspect", "--raw", "--json"],
+        &["stats"],
+        &["stats", "--segments", "--json"],
+        &["history", "--ticket", "0/1"],
+        &["repair", "--cut-tail", "--dry-run"],
+    ] {
+        assert_eq!(run(story.path(), arguments).code, 0, "{arguments:?}");
     }
     assert!(story.files() == before, "a file was changed");
 }

@@ -14,11 +14,12 @@ use booking_manager::domain::{
     PublicId, RequestStamp, RowNumber, SlotIndex, Subject, Tag, TicketKey, Timestamp, Transition,
     UserCreated, UserDeleted, UserId, UserNumber, UserUpdated,
 };
+use booking_manager::image::Image;
 use tempfile::TempDir;
 use uuid::Uuid;
 use wal::frame::FrameHeader;
 use wal::header::SegmentHeader;
-use wal::{DirectoryError, Kind, Log, Lsn, OpenError, RecordType, Urgency};
+use wal::{DirectoryError, Kind, Log, Lsn, OpenError, RecordType, ReserveError, Urgency};
 
 pub(crate) const SEGMENT_BYTES: u64 = 1 << 20;
 const START: u64 = 1_700_000_000_000;
@@ -53,6 +54,9 @@ fn after(millis: u64) -> Timestamp {
 pub(crate) fn open(directory: &Path) -> Log {
     let mut options = wal::Options::new(directory);
     options.segment_bytes = SEGMENT_BYTES;
+    // As with a snapshot of whatever was removed.
+    let listing = wal::directory::list(directory).unwrap();
+    options.start = listing.segments.first().map_or(Lsn::ZERO, |segment| segment.base);
     let log = loop {
         match Log::open(options.clone(), |_| Ok::<(), Infallible>(())) {
             Ok((log, _)) => break log,
@@ -74,10 +78,37 @@ pub(crate) fn tell(log: &Log, fact: &Fact<'_>) -> Lsn {
     append(log, encoded.record, encoded.payload())
 }
 
+/// Appends the whole story; gives where each fact begins.
+pub(crate) fn tell_all(log: &Log) -> Vec<Lsn> {
+    chapters().iter().map(|fact| tell(log, fact)).collect()
+}
+
 /// Appends a record of a kind that this version does not know.
 pub(crate) fn tell_riddle(log: &Log) -> Lsn {
     let record = RecordType { kind: Kind::new(99), version: 1, ignorable: false };
     append(log, record, b"?")
+}
+
+/// Appends a record of a known kind whose payload is none of its kind.
+pub(crate) fn tell_nonsense(log: &Log) -> Lsn {
+    let encoded = codec::encode(&refrain());
+    append(log, encoded.record, b"nonsense")
+}
+
+/// As [`tell`], and waits for the next segment where that is not ready yet.
+pub(crate) fn tell_when_there_is_room(log: &Log, fact: &Fact<'_>) -> Lsn {
+    let encoded = codec::encode(fact);
+    loop {
+        match log.reserve(encoded.record, Urgency::Take, encoded.payload()) {
+            Ok(reservation) => {
+                let lsn = reservation.lsn();
+                reservation.commit();
+                break lsn;
+            }
+            Err(ReserveError::NoRoom | ReserveError::TooFarAhead) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 fn append(log: &Log, record: RecordType, payload: &[u8]) -> Lsn {
@@ -140,6 +171,14 @@ fn user(id: UserId, email: &'static str, name: &'static str, at: u64) -> Fact<'s
     Fact::UserCreated(UserCreated { user: id, email, name, at: after(at), stamp: None })
 }
 
+/// The seats of the first booking once more, though it was confirmed.
+pub(crate) fn double_sale() -> Fact<'static> {
+    let Some(Fact::Held(held)) = chapters().into_iter().nth(3) else {
+        panic!("the fourth chapter is a hold");
+    };
+    Fact::Held(Held { row: RowNumber::new(3), stamp: None, ..held })
+}
+
 /// A fact that may be told any number of times.
 pub(crate) fn refrain() -> Fact<'static> {
     Fact::UserUpdated(UserUpdated {
@@ -169,7 +208,7 @@ impl Story {
     pub(crate) fn told_with(more: impl FnOnce(&Log)) -> Self {
         let directory = TempDir::new().unwrap();
         let log = open(directory.path());
-        let lsns = chapters().iter().map(|fact| tell(&log, fact)).collect();
+        let lsns = tell_all(&log);
         more(&log);
         let end = log.seal().unwrap();
         Self { uuid: log.uuid(), lsns, end, directory }
@@ -179,14 +218,27 @@ impl Story {
         self.directory.path()
     }
 
+    /// The hash of the state that the records make.
+    pub(crate) fn state_hash(&self) -> String {
+        let mut image = Image::new();
+        wal::verify(self.path(), |record| image.apply(&record)).unwrap();
+        format!("{:032x}", image.hash().get())
+    }
+
     /// The segment of all of it.
     pub(crate) fn segment(&self) -> PathBuf {
         self.path().join("wal-0000000000000000.seg")
     }
 
-    /// Inverts one bit.
+    /// Inverts one bit in the first segment.
     pub(crate) fn flip(&self, offset: u64) {
-        let file = OpenOptions::new().read(true).write(true).open(self.segment()).unwrap();
+        self.flip_in(0, offset);
+    }
+
+    /// Inverts one bit in the segment with this base.
+    pub(crate) fn flip_in(&self, base: u64, offset: u64) {
+        let path = self.path().join(wal::header::segment_name(Lsn::new(base)));
+        let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
         let mut byte = [0];
         file.read_exact_at(&mut byte, offset).unwrap();
         file.write_all_at(&[byte[0] ^ 0x10], offset).unwrap();
@@ -214,6 +266,7 @@ impl Story {
     pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>, std::time::SystemTime)> {
         let entries = fs::read_dir(self.path()).unwrap().map(|entry| entry.unwrap().path());
         let mut files: Vec<_> = entries
+            .filter(|path| path.is_file())
             .map(|path| {
                 let changed = fs::metadata(&path).unwrap().modified().unwrap();
                 (path.clone(), fs::read(&path).unwrap(), changed)

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use wal::frame::{CommitWord, DurableClaim, Expected, FrameHeader, Kind, RecordType, span_of};
 use wal::header::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 use wal::recovery::{NextSegment, Recovered, RecoveryError, recover};
-use wal::{LockedDirectory, Lsn, Record, SegmentSize};
+use wal::{Known, LockedDirectory, Lsn, Record, SegmentSize};
 
 /// The smallest segment size, so that tests roll over often.
 pub const SIZE: SegmentSize = match SegmentSize::new(SegmentSize::MIN) {
@@ -298,12 +298,26 @@ pub fn save_file(path: &Path, bytes: &[u8]) {
 
 /// Recovers and returns what was applied.
 pub fn recovered(directory: &Path) -> Result<(Recovered, Vec<Seen>), RecoveryError> {
-    recovered_above(directory, Lsn::ZERO)
+    recovered_knowing(directory, Known::default())
 }
 
 pub fn recovered_above(
     directory: &Path,
-    floor: Lsn,
+    durable_floor: Lsn,
+) -> Result<(Recovered, Vec<Seen>), RecoveryError> {
+    recovered_knowing(directory, Known { durable_floor, ..Known::default() })
+}
+
+pub fn recovered_from(
+    directory: &Path,
+    start: Lsn,
+) -> Result<(Recovered, Vec<Seen>), RecoveryError> {
+    recovered_knowing(directory, Known { start, ..Known::default() })
+}
+
+fn recovered_knowing(
+    directory: &Path,
+    known: Known,
 ) -> Result<(Recovered, Vec<Seen>), RecoveryError> {
     let lock = LockedDirectory::acquire(directory).unwrap();
     let mut seen = Vec::new();
@@ -311,7 +325,7 @@ pub fn recovered_above(
         seen.push((record.lsn, record.payload.to_vec()));
         Ok::<(), Infallible>(())
     };
-    let recovered = recover(&lock, SIZE, floor, apply)?;
+    let recovered = recover(&lock, SIZE, known, apply)?;
     Ok((recovered, seen))
 }
 

@@ -1,0 +1,168 @@
+//! The state hash: equal for equal states, however they came about.
+//!
+//! Each user, event and booking is hashed by itself (SipHash-2-4 of 128 bits, fixed key; Aumasson
+//! and Bernstein, 2012) and the hashes are added up modulo 2^128, so that no order matters and a
+//! state that lives in another shape, such as the engine's tables, is hashed by handing over its
+//! entries. Idempotency keys are left out, since they are forgotten by the clock; so is the order
+//! of a user's bookings.
+//!
+//! It guards against mistakes and rot, not against somebody who makes up a log.
+
+use std::hash::Hasher as _;
+
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+use crate::domain::{
+    Amount, BookingStatus, EventDetails, EventId, EventNumber, PublicId, RowNumber, SlotIndex, Tag,
+    TicketKey, Timestamp, UserId, UserNumber,
+};
+
+/// A sum of hashes of entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateHash(u128);
+
+impl StateHash {
+    /// The hash as a number.
+    pub const fn get(self) -> u128 {
+        self.0
+    }
+
+    /// The hash that has this number.
+    pub const fn from_number(number: u128) -> Self {
+        Self(number)
+    }
+
+    /// Adds a user.
+    pub fn add_user(&mut self, user: &UserEntry<'_>) {
+        let entry = EntryHash::new(1)
+            .id(user.id.public())
+            .number(user.created_at.millis())
+            .number(user.updated_at.millis())
+            .number(user.deleted.into())
+            .field(user.email.as_bytes())
+            .field(user.name.as_bytes());
+        self.add(entry);
+    }
+
+    /// Adds an event, without its bookings.
+    pub fn add_event(
+        &mut self,
+        id: EventId,
+        ticket_key: TicketKey,
+        created_at: Timestamp,
+        details: &EventDetails,
+    ) {
+        let entry = EntryHash::new(2)
+            .id(id.public())
+            .field(&ticket_key.reveal().to_le_bytes())
+            .number(created_at.millis())
+            .number(details.total_seats.into())
+            .field(&details.price.minor().to_le_bytes())
+            .field(details.currency.code().as_bytes())
+            .field(details.name.as_str().as_bytes())
+            .field(details.artist.as_str().as_bytes())
+            .field(details.venue.as_str().as_bytes())
+            .field(details.date.as_bytes());
+        self.add(entry);
+    }
+
+    /// Adds a booking.
+    pub fn add_booking(&mut self, booking: &BookingEntry<'_>) {
+        let status = match booking.status {
+            BookingStatus::Pending => 0,
+            BookingStatus::Confirmed => 1,
+            BookingStatus::Cancelled => 2,
+            BookingStatus::Expired => 3,
+        };
+        let entry = EntryHash::new(3)
+            .number(booking.event.get().into())
+            .number(booking.row.get().into())
+            .number(booking.tag.get())
+            .number(booking.user.get().into())
+            .number(status)
+            .number(booking.changed_at.millis())
+            .field(&booking.total.minor().to_le_bytes())
+            .number(booking.created_at.millis())
+            .number(booking.deadline.millis());
+        let slots = booking.slots.iter();
+        self.add(slots.fold(entry, |entry, slot| entry.number(slot.get().into())));
+    }
+
+    fn add(&mut self, entry: EntryHash) {
+        self.0 = self.0.wrapping_add(entry.0.finish128().as_u128());
+    }
+}
+
+impl std::fmt::Display for StateHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// What is hashed of a user.
+#[derive(Clone, Copy, Debug)]
+pub struct UserEntry<'a> {
+    /// The id.
+    pub id: UserId,
+    /// The e-mail address as written.
+    pub email: &'a str,
+    /// The name as written.
+    pub name: &'a str,
+    /// Since when.
+    pub created_at: Timestamp,
+    /// When address or name were set last.
+    pub updated_at: Timestamp,
+    /// Whether the user was deleted.
+    pub deleted: bool,
+}
+
+/// What is hashed of a booking.
+#[derive(Clone, Copy, Debug)]
+pub struct BookingEntry<'a> {
+    /// Of which event.
+    pub event: EventNumber,
+    /// Its row there.
+    pub row: RowNumber,
+    /// The random part of its id.
+    pub tag: Tag,
+    /// Whose.
+    pub user: UserNumber,
+    /// Where it stands.
+    pub status: BookingStatus,
+    /// When it was confirmed, cancelled or expired; when it was made, if it is pending.
+    pub changed_at: Timestamp,
+    /// The sum of its tickets' prices.
+    pub total: Amount,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Until when it is or was held.
+    pub deadline: Timestamp,
+    /// Its tickets.
+    pub slots: &'a [SlotIndex],
+}
+
+/// Collects the fields of one entry; each field is preceded by its length, so that no two entries
+/// run into the same bytes.
+struct EntryHash(SipHasher24);
+
+impl EntryHash {
+    fn new(kind: u8) -> Self {
+        let mut hasher = SipHasher24::new();
+        hasher.write(&[kind]);
+        Self(hasher)
+    }
+
+    fn field(mut self, bytes: &[u8]) -> Self {
+        self.0.write(&(bytes.len() as u64).to_le_bytes());
+        self.0.write(bytes);
+        self
+    }
+
+    fn number(self, number: u64) -> Self {
+        self.field(&number.to_le_bytes())
+    }
+
+    fn id(self, id: PublicId) -> Self {
+        self.field(&id.0.to_le_bytes())
+    }
+}

@@ -1,0 +1,280 @@
+//! Writing a snapshot.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use bincode::Encode;
+
+use super::layout::{
+    BLOCK_BYTES_FULL, BLOCK_HEADER_BYTES, BookingV1, EventV1, FooterV1, HEADER_BYTES, KeyV1, Kind,
+    LAYOUT, MAGIC, MAJOR, MINOR, UserV1, subject_out,
+};
+use super::{Snapshot, SnapshotError, Summary, file_name};
+use crate::domain::{BookingStatus, RowNumber, Timestamp};
+use crate::image::{Booking, BookingPlace, Event, KeyEntry, StateHash, User};
+
+/// What is written between two syncs, so that none of them has much to write: the log's own syncs
+/// share the device.
+const BYTES_PER_SYNC: u64 = 1 << 20;
+
+/// What is told after each block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// Bytes written so far.
+    pub bytes: u64,
+    /// Whether they have just been synced.
+    pub synced: bool,
+}
+
+/// Writes a snapshot into `directory` and publishes it under its name when all of it is on disk.
+/// `pace` is called after each block and can take its time, or break off: then nothing is left and
+/// the answer is `None`.
+///
+/// # Errors
+///
+/// A system call failed. What was written is removed.
+pub fn write(
+    directory: &Path,
+    snapshot: &Snapshot,
+    made_at: Timestamp,
+    mut pace: impl FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Option<Summary>, SnapshotError> {
+    let path = directory.join(file_name(snapshot.lsn));
+    let unfinished = path.with_extension("snap.tmp");
+    let written = write_file(&unfinished, snapshot, made_at, &mut pace);
+    let published = written.map_err(SnapshotError::io("write", &unfinished)).and_then(|written| {
+        if written.is_some() {
+            publish(directory, &unfinished, &path).map_err(SnapshotError::io("publish", &path))?;
+        }
+        Ok(written)
+    });
+    if !matches!(published, Ok(Some(_))) {
+        // Whatever went wrong matters more than a file that the next checkpoint removes as well.
+        let _ = std::fs::remove_file(&unfinished);
+    }
+    published
+}
+
+fn publish(directory: &Path, unfinished: &Path, path: &Path) -> io::Result<()> {
+    std::fs::rename(unfinished, path)?;
+    File::open(directory)?.sync_all()
+}
+
+fn write_file(
+    path: &Path,
+    snapshot: &Snapshot,
+    made_at: Timestamp,
+    pace: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> io::Result<Option<Summary>> {
+    let mut writer = Writer::begin(path, snapshot, made_at, pace)?;
+    match writer.image(snapshot) {
+        Ok(state_hash) => {
+            writer.file.sync_data()?;
+            let Snapshot { log, lsn, ref image } = *snapshot;
+            let records = image.records();
+            Ok(Some(Summary { log, lsn, records, state_hash, bytes: writer.bytes }))
+        }
+        Err(Stopped::ByPace) => Ok(None),
+        Err(Stopped::ByError(error)) => Err(error),
+    }
+}
+
+/// Why writing ended early.
+enum Stopped {
+    ByPace,
+    ByError(io::Error),
+}
+
+impl From<io::Error> for Stopped {
+    fn from(error: io::Error) -> Self {
+        Self::ByError(error)
+    }
+}
+
+struct Writer<'p> {
+    file: File,
+    pace: &'p mut dyn FnMut(Progress) -> ControlFlow<()>,
+    /// CRC of the header, which every block's begins with.
+    seed: u32,
+    index: u32,
+    bytes: u64,
+    synced: u64,
+    kind: Kind,
+    /// Block header and payload of the block that is being filled.
+    block: Vec<u8>,
+    entries: u32,
+}
+
+impl<'p> Writer<'p> {
+    fn begin(
+        path: &Path,
+        snapshot: &Snapshot,
+        made_at: Timestamp,
+        pace: &'p mut dyn FnMut(Progress) -> ControlFlow<()>,
+    ) -> io::Result<Self> {
+        let mut header = [0; HEADER_BYTES];
+        header[..8].copy_from_slice(&MAGIC);
+        header[12..14].copy_from_slice(&MAJOR.to_le_bytes());
+        header[14..16].copy_from_slice(&MINOR.to_le_bytes());
+        header[16..32].copy_from_slice(snapshot.log.as_bytes());
+        header[32..40].copy_from_slice(&snapshot.lsn.get().to_le_bytes());
+        header[40..48].copy_from_slice(&snapshot.image.records().to_le_bytes());
+        header[48..56].copy_from_slice(&snapshot.image.newest().millis().to_le_bytes());
+        header[56..64].copy_from_slice(&made_at.millis().to_le_bytes());
+        let seed = crc32fast::hash(&header[12..]);
+        header[8..12].copy_from_slice(&seed.to_le_bytes());
+        let mut file = File::create(path)?;
+        file.write_all(&header)?;
+        Ok(Self {
+            file,
+            pace,
+            seed,
+            index: 0,
+            bytes: HEADER_BYTES as u64,
+            synced: 0,
+            kind: Kind::Users,
+            block: vec![0; BLOCK_HEADER_BYTES],
+            entries: 0,
+        })
+    }
+
+    fn image(&mut self, snapshot: &Snapshot) -> Result<StateHash, Stopped> {
+        let image = &snapshot.image;
+        for user in image.users() {
+            self.entry(Kind::Users, user_out(user))?;
+        }
+        for event in image.events() {
+            self.entry(Kind::Event, event_out(event))?;
+            for (row, booking) in event.bookings() {
+                self.entry(Kind::Bookings, booking_out(row, booking))?;
+            }
+        }
+        for (key, entry) in image.keys() {
+            self.entry(Kind::Keys, key_out(key, entry))?;
+        }
+        let state_hash = image.hash();
+        let footer = FooterV1 {
+            users: image.users().count() as u64,
+            events: image.events().count() as u64,
+            bookings: image.bookings(),
+            keys: image.keys().count() as u64,
+            state_hash: state_hash.get(),
+        };
+        self.entry(Kind::Footer, footer)?;
+        self.end_block()?;
+        Ok(state_hash)
+    }
+
+    fn entry(&mut self, kind: Kind, entry: impl Encode) -> Result<(), Stopped> {
+        // An event begins a block, so that the bookings in a block are of one event.
+        if kind != self.kind || kind == Kind::Event || self.block.len() >= BLOCK_BYTES_FULL {
+            self.end_block()?;
+            self.kind = kind;
+        }
+        bincode::encode_into_std_write(entry, &mut self.block, LAYOUT)
+            .expect("an entry fits into a block, as asserted in `layout`");
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn end_block(&mut self) -> Result<(), Stopped> {
+        if self.entries == 0 {
+            return Ok(());
+        }
+        let length = u32::try_from(self.block.len() - BLOCK_HEADER_BYTES)
+            .expect("bounded by the size of a block");
+        self.block[4..8].copy_from_slice(&length.to_le_bytes());
+        self.block[8..10].copy_from_slice(&(self.kind as u16).to_le_bytes());
+        self.block[10..12].copy_from_slice(&[0; 2]);
+        self.block[12..16].copy_from_slice(&self.entries.to_le_bytes());
+        let crc = block_crc(self.seed, self.index, &self.block[4..]);
+        self.block[..4].copy_from_slice(&crc.to_le_bytes());
+        self.file.write_all(&self.block)?;
+        self.bytes += self.block.len() as u64;
+        self.block.truncate(BLOCK_HEADER_BYTES);
+        self.entries = 0;
+        self.index += 1;
+        let synced = self.bytes - self.synced >= BYTES_PER_SYNC;
+        if synced {
+            self.file.sync_data()?;
+            self.synced = self.bytes;
+        }
+        match (self.pace)(Progress { bytes: self.bytes, synced }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Stopped::ByPace),
+        }
+    }
+}
+
+/// The CRC of the block with this index, from its second field on.
+pub(super) fn block_crc(seed: u32, index: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
+    hasher.update(&index.to_le_bytes());
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+fn place_out(place: Option<BookingPlace>) -> Option<(u32, u32)> {
+    place.map(|BookingPlace { event, row }| (event.get(), row.get()))
+}
+
+fn user_out(user: &User) -> UserV1 {
+    UserV1 {
+        number: user.id.number.get(),
+        tag: user.id.tag.get(),
+        email: user.email.as_str().to_owned(),
+        name: user.name.as_str().to_owned(),
+        created_at: user.created_at.millis(),
+        updated_at: user.updated_at.millis(),
+        deleted_at: user.deleted_at.map(Timestamp::millis),
+        newest: place_out(user.newest),
+    }
+}
+
+fn event_out(event: &Event) -> EventV1 {
+    let details = &event.details;
+    let mut currency = [0; 3];
+    currency.copy_from_slice(details.currency.code().as_bytes());
+    EventV1 {
+        number: event.id.number.get(),
+        tag: event.id.tag.get(),
+        ticket_key: event.ticket_key.reveal(),
+        created_at: event.created_at.millis(),
+        total_seats: details.total_seats,
+        price: details.price.minor(),
+        currency,
+        name: details.name.as_str().to_owned(),
+        artist: details.artist.as_str().to_owned(),
+        venue: details.venue.as_str().to_owned(),
+        date: details.date.to_string(),
+    }
+}
+
+fn booking_out(row: RowNumber, booking: &Booking) -> BookingV1 {
+    BookingV1 {
+        row: row.get(),
+        tag: booking.tag.get(),
+        user: booking.user.get(),
+        total: booking.total.minor(),
+        created_at: booking.created_at.millis(),
+        ttl_millis: booking.ttl_millis,
+        status: match booking.status {
+            BookingStatus::Pending => 0,
+            BookingStatus::Confirmed => 1,
+            BookingStatus::Cancelled => 2,
+            BookingStatus::Expired => 3,
+        },
+        changed_at: booking.changed_at.millis(),
+        made_at: booking.made_at.get(),
+        earlier: place_out(booking.earlier),
+        slots: booking.slots.as_slice().iter().map(|slot| slot.get()).collect(),
+    }
+}
+
+fn key_out(key: &str, entry: &KeyEntry) -> KeyV1 {
+    let (subject, number, row) = subject_out(entry.subject);
+    let KeyEntry { fingerprint, at, .. } = *entry;
+    KeyV1 { key: key.to_owned(), fingerprint, subject, number, row, at: at.millis() }
+}
