@@ -37,6 +37,9 @@ pub enum Fault {
     /// The log cannot be read.
     #[error("the log cannot be read: {0}")]
     Log(#[from] ReadError),
+    /// The snapshots beside the log cannot be listed.
+    #[error("{0}")]
+    Snapshot(String),
     /// It will not pass by itself.
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
@@ -130,18 +133,10 @@ pub enum Obstacle {
         /// Where the log ends.
         end: Lsn,
     },
-    /// The log no longer has what comes next.
-    #[error("the mirror is at LSN {mirrored}, and the log begins at LSN {first}: {REBUILD}")]
-    Behind {
-        /// Where PostgreSQL is.
-        mirrored: Lsn,
-        /// Where the log begins.
-        first: Lsn,
-    },
-    /// Empty tables, and a log without its beginning.
+    /// The log no longer has what comes next, and no snapshot stands in for it.
     #[error(
-        "the tables are empty and the log begins at LSN {first}, so that they must be filled from a \
-         snapshot, and there is none"
+        "the log begins at LSN {first}, behind what the tables hold, and there is no whole snapshot \
+         to fill them from: a running server makes one when `snapshot` is sent to admin.sock in DATA_DIR"
     )]
     NoBeginning {
         /// Where the log begins.
@@ -192,7 +187,11 @@ impl Fault {
     pub const fn obstacle(&self) -> Option<&Obstacle> {
         match self {
             Self::Obstacle(obstacle) => Some(obstacle),
-            Self::Connection(_) | Self::Refused { .. } | Self::Silent(_) | Self::Log(_) => None,
+            Self::Connection(_)
+            | Self::Refused { .. }
+            | Self::Silent(_)
+            | Self::Log(_)
+            | Self::Snapshot(_) => None,
         }
     }
 

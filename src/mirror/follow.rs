@@ -156,8 +156,7 @@ impl Follower {
         let log = reader.segments().first().map(|segment| segment.header.uuid);
         let log = log.ok_or(Obstacle::NoBeginning { first: Lsn::ZERO })?;
         let mut session = Session::begin(&self.target, log, Limits::default()).await?;
-        session.resume(&mut reader, Some(durable)).await?;
-        let Some(checkpoint) = session.checkpoint() else { return Err(Obstacle::Overtaken.into()) };
+        let checkpoint = session.resume(&mut reader, Some(durable)).await?;
         self.watch.resumed(checkpoint.lsn, checkpoint.records);
         tracing::info!(
             to = %self.target,

@@ -15,6 +15,7 @@
 //! 1. [`session`]: from checkpoint to checkpoint, the core that server and command line share.
 //! 2. [`fold`]: records to rows. [`rows`] and [`copy`]: rows to bytes.
 //! 3. [`write`]: the transaction.
+//!    [`load`]: all rows at once, from a snapshot. [`audit`]: all rows, compared.
 //! 4. [`migrate`]: the tables and their versions.
 //! 5. [`connect`], [`target`], [`tls`]: getting in.
 //! 6. [`fault`]: what passes by itself, and what an operator must do. [`breaker`]: how long to wait.
@@ -22,12 +23,14 @@
 //!
 //! This module deliberately does not know the engine: a server without it behaves the same.
 
+mod audit;
 mod breaker;
 mod connect;
 mod copy;
 mod fault;
 mod fold;
 mod follow;
+mod load;
 pub mod migrate;
 mod rows;
 mod session;
@@ -36,6 +39,7 @@ mod tls;
 mod watch;
 mod write;
 
+pub use audit::{Audit, Compared, Difference};
 pub use breaker::{BLOCKED, FIRST, LONGEST};
 pub use connect::{
     ANSWER_LIMIT, CONNECT_LIMIT, LOCK_LIMIT, SERVER_VERSION_MIN, STATEMENT_LIMIT, connect,

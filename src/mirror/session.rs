@@ -25,6 +25,7 @@ use crate::codec;
 use crate::domain::{
     BookingId, Currency, EventId, PublicId, SlotIndex, TicketId, TicketKey, UserId,
 };
+use crate::image::snapshot;
 
 /// How many records a batch has at most.
 pub const BATCH_RECORDS_MAX: u64 = 16_384;
@@ -108,30 +109,60 @@ impl Session {
         self.client.is_closed()
     }
 
+    /// Of which log.
+    pub const fn log(&self) -> Uuid {
+        self.log
+    }
+
     /// Puts `reader` where the tables are: at the checkpoint, or at the beginning of the log if they
-    /// are empty. `end` is where the log ends, as far as that is known.
+    /// are empty. Where the log no longer has what comes next, the tables are filled from the
+    /// newest snapshot beside it. `end` is where the log ends, as far as that is known.
     ///
     /// # Errors
-    /// The log does not have that position, or not any more.
-    pub async fn resume(&mut self, reader: &mut Reader, end: Option<Lsn>) -> Result<(), Fault> {
+    /// The log does not have that position; or anything that loading a snapshot gives.
+    pub async fn resume(
+        &mut self,
+        reader: &mut Reader,
+        end: Option<Lsn>,
+    ) -> Result<Checkpoint, Fault> {
         let first = reader.segments().first().map_or(Lsn::ZERO, |segment| segment.header.base);
-        let Some(Checkpoint { lsn, .. }) = self.checkpoint else {
-            if first > Lsn::ZERO {
-                return Err(Obstacle::NoBeginning { first }.into());
+        let checkpoint = match self.checkpoint {
+            Some(checkpoint) if checkpoint.lsn >= first => checkpoint,
+            None if first == Lsn::ZERO => {
+                let start = Checkpoint { lsn: Lsn::ZERO, records: 0 };
+                let writer = self.writer().await?;
+                writer.enter(writer.log(), start).await?;
+                writer.commit().await?;
+                self.checkpoint = Some(start);
+                start
             }
-            self.checkpoint = Some(limited(ANSWER_LIMIT, begin(&self.client, self.log)).await?);
-            return Ok(reader.seek(Lsn::ZERO)?);
+            Some(_) | None => {
+                let found = snapshot::newest(reader.directory())
+                    .map_err(|error| Fault::Snapshot(error.to_string()))?;
+                let found = found.newest.filter(|(snapshot, _)| snapshot.lsn >= first);
+                let (snapshot, _) = found.ok_or(Obstacle::NoBeginning { first })?;
+                self.load(&snapshot).await?
+            }
         };
-        if lsn < first {
-            return Err(Obstacle::Behind { mirrored: lsn, first }.into());
-        }
-        match (end, reader.seek(lsn)) {
-            (Some(end), _) if lsn > end => Err(Obstacle::Ahead { mirrored: lsn, end }.into()),
+        let mirrored = checkpoint.lsn;
+        match (end, reader.seek(mirrored)) {
+            (Some(end), _) if mirrored > end => Err(Obstacle::Ahead { mirrored, end }.into()),
             (_, Err(ReadError::NoSuchPosition { end, .. })) => {
-                Err(Obstacle::Ahead { mirrored: lsn, end }.into())
+                Err(Obstacle::Ahead { mirrored, end }.into())
             }
-            (_, sought) => Ok(sought?),
+            (_, sought) => sought.map(|()| checkpoint).map_err(Fault::from),
         }
+    }
+
+    pub(super) async fn writer(&mut self) -> Result<Writer<'_>, Fault> {
+        Writer::begin(&mut self.client, &self.statements, self.log).await
+    }
+
+    /// Takes what the tables hold now for what is known of them.
+    pub(super) async fn learn(&mut self, checkpoint: Checkpoint) -> Result<(), Fault> {
+        self.known = read_known(&self.client).await?;
+        self.checkpoint = Some(checkpoint);
+        Ok(())
     }
 
     /// Writes the next batch of records, as far as there are any before the reader's durable mark.
@@ -169,8 +200,8 @@ impl Session {
     async fn write(&mut self, batch: &Batch) -> Result<(), Fault> {
         let from = self.checkpoint.ok_or(Obstacle::Overtaken)?;
         let to = Checkpoint { lsn: batch.end, records: from.records + batch.records };
-        let writer = Writer::begin(&mut self.client, &self.statements).await?;
-        writer.advance(self.log, from, to).await?;
+        let writer = Writer::begin(&mut self.client, &self.statements, self.log).await?;
+        writer.advance(from, to).await?;
         writer.write(batch, &self.known).await?;
         writer.commit().await?;
         self.checkpoint = Some(to);
@@ -185,7 +216,10 @@ async fn claim(client: &Client) -> Result<(), Fault> {
     if claimed { Ok(()) } else { Err(Obstacle::Busy.into()) }
 }
 
-async fn read_checkpoint(client: &Client, log: Uuid) -> Result<Option<Checkpoint>, Fault> {
+pub(super) async fn read_checkpoint(
+    client: &Client,
+    log: Uuid,
+) -> Result<Option<Checkpoint>, Fault> {
     let sql = "SELECT log_uuid, lsn, records FROM booking_mirror_checkpoint";
     let Some(row) = client.query_opt(sql, &[]).await? else { return Ok(None) };
     let theirs: Uuid = row.get(0);
@@ -194,14 +228,6 @@ async fn read_checkpoint(client: &Client, log: Uuid) -> Result<Option<Checkpoint
     }
     let number = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
     Ok(Some(Checkpoint { lsn: Lsn::new(number(1)), records: number(2) }))
-}
-
-/// Enters an empty log into empty tables.
-async fn begin(client: &Client, log: Uuid) -> Result<Checkpoint, Fault> {
-    let sql = "INSERT INTO booking_mirror_checkpoint (log_uuid, lsn, records, mirrored_at) \
-               VALUES ($1, 0, 0, clock_timestamp())";
-    client.execute(sql, &[&log]).await?;
-    Ok(Checkpoint { lsn: Lsn::ZERO, records: 0 })
 }
 
 async fn read_known(client: &Client) -> Result<Known, Fault> {

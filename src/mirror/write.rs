@@ -29,6 +29,8 @@ use crate::domain::{EventNumber, SlotIndex, TicketStatus, Timestamp};
 const ADVANCE: &str = "UPDATE booking_mirror_checkpoint \
      SET lsn = $3, records = $4, mirrored_at = clock_timestamp() \
      WHERE log_uuid = $1 AND lsn = $2";
+const ENTER: &str = "INSERT INTO booking_mirror_checkpoint (log_uuid, lsn, records, mirrored_at) \
+     VALUES ($1, $2, $3, clock_timestamp())";
 const CHANGE_USERS: &str = "UPDATE users AS u SET \
      email = coalesce(c.email, u.email), name = coalesce(c.name, u.name), \
      updated_at = coalesce(c.updated_at, u.updated_at), \
@@ -52,6 +54,11 @@ pub struct Checkpoint {
     pub lsn: Lsn,
     /// How many records those are.
     pub records: u64,
+}
+
+/// A position or a count as PostgreSQL takes it; neither reaches 2^63.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// An instant on its way into an array.
@@ -78,11 +85,11 @@ pub(super) struct Statements {
     change_users: Statement,
     end_bookings: Statement,
     change_tickets: Statement,
-    copy_users: Statement,
-    copy_events: Statement,
-    copy_keys: Statement,
-    copy_bookings: Statement,
-    copy_tickets: Statement,
+    pub(super) copy_users: Statement,
+    pub(super) copy_events: Statement,
+    pub(super) copy_keys: Statement,
+    pub(super) copy_bookings: Statement,
+    pub(super) copy_tickets: Statement,
 }
 
 impl Statements {
@@ -105,15 +112,42 @@ impl Statements {
 pub(super) struct Writer<'c> {
     transaction: Transaction<'c>,
     statements: &'c Statements,
+    log: Uuid,
 }
 
 impl<'c> Writer<'c> {
     pub(super) async fn begin(
         client: &'c mut Client,
         statements: &'c Statements,
+        log: Uuid,
     ) -> Result<Self, Fault> {
         let begun = async { Ok(client.transaction().await?) };
-        Ok(Self { transaction: limited(ANSWER_LIMIT, begun).await?, statements })
+        Ok(Self { transaction: limited(ANSWER_LIMIT, begun).await?, statements, log })
+    }
+
+    pub(super) const fn log(&self) -> Uuid {
+        self.log
+    }
+
+    pub(super) const fn statements(&self) -> &'c Statements {
+        self.statements
+    }
+
+    /// Enters the checkpoint into tables that have none.
+    pub(super) async fn enter(&self, log: Uuid, checkpoint: Checkpoint) -> Result<(), Fault> {
+        let (lsn, records) = (number(checkpoint.lsn.get()), number(checkpoint.records));
+        let parameters: [&(dyn ToSql + Sync); 3] = [&log, &lsn, &records];
+        let entered = async { Ok(self.transaction.execute(ENTER, &parameters).await?) };
+        limited(ANSWER_LIMIT, entered).await.map(drop)
+    }
+
+    pub(super) async fn run(&self, sql: &str) -> Result<(), Fault> {
+        limited(ANSWER_LIMIT, async { Ok(self.transaction.batch_execute(sql).await?) }).await
+    }
+
+    /// Begins to send rows.
+    pub(super) async fn sending(&self, statement: &Statement) -> Result<Sending, Fault> {
+        Sending::begin(&self.transaction, statement).await
     }
 
     pub(super) async fn commit(self) -> Result<(), Fault> {
@@ -121,15 +155,9 @@ impl<'c> Writer<'c> {
     }
 
     /// Moves the checkpoint; afterwards nobody else can before this transaction ends.
-    pub(super) async fn advance(
-        &self,
-        log: Uuid,
-        from: Checkpoint,
-        to: Checkpoint,
-    ) -> Result<(), Fault> {
-        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    pub(super) async fn advance(&self, from: Checkpoint, to: Checkpoint) -> Result<(), Fault> {
         let parameters: [&(dyn ToSql + Sync); 4] =
-            [&log, &number(from.lsn.get()), &number(to.lsn.get()), &number(to.records)];
+            [&self.log, &number(from.lsn.get()), &number(to.lsn.get()), &number(to.records)];
         match self.execute(&self.statements.advance, &parameters).await? {
             1 => Ok(()),
             _ => Err(Obstacle::Overtaken.into()),
@@ -175,7 +203,7 @@ impl<'c> Writer<'c> {
         Err(Obstacle::Meddled { what }.into())
     }
 
-    pub(super) async fn copy<'r, R: 'r>(
+    async fn copy<'r, R: 'r>(
         &self,
         statement: &Statement,
         rows: impl Iterator<Item = &'r R>,
@@ -185,7 +213,7 @@ impl<'c> Writer<'c> {
         if rows.peek().is_none() {
             return Ok(());
         }
-        let mut sending = Sending::begin(&self.transaction, statement).await?;
+        let mut sending = self.sending(statement).await?;
         for row in rows {
             put(row, &mut sending.copy);
             sending.send_full().await?;
@@ -230,7 +258,7 @@ impl<'c> Writer<'c> {
         if batch.new_events.is_empty() {
             return Ok(());
         }
-        let mut sending = Sending::begin(&self.transaction, &self.statements.copy_tickets).await?;
+        let mut sending = self.sending(&self.statements.copy_tickets).await?;
         for (&number, event) in &batch.new_events {
             for index in 0..event.total_seats {
                 let slot = SlotIndex::new(index);
@@ -277,10 +305,7 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    pub(super) async fn begin(
-        transaction: &Transaction<'_>,
-        statement: &Statement,
-    ) -> Result<Self, Fault> {
+    async fn begin(transaction: &Transaction<'_>, statement: &Statement) -> Result<Self, Fault> {
         let begun = async { Ok(transaction.copy_in(statement).await?) };
         Ok(Self { sink: Box::pin(limited(ANSWER_LIMIT, begun).await?), copy: Copy::begin() })
     }
