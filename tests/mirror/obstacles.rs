@@ -186,16 +186,16 @@ fn a_full_disk_passes() {
     let world = World::create(&server, 4, 50);
     super::compare::wait_until_mirrored(&server);
     database.run(
-        "CREATE FUNCTION full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+        "CREATE FUNCTION disk_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
          RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$; \
-         CREATE TRIGGER full BEFORE INSERT ON bookings EXECUTE FUNCTION full()",
+         CREATE TRIGGER disk_full BEFORE INSERT ON bookings EXECUTE FUNCTION disk_full()",
     );
     let show = world.show();
     server.hold(&world.users[0], &show.id, &show.tickets[..2]);
     let mirror = wait_for_state(&server, "backing_off");
     let error = mirror["last_error"].as_str().unwrap_or_default();
     assert!(error.contains("could not extend file") && error.contains("53100"), "{error}");
-    database.run("DROP TRIGGER full ON bookings");
+    database.run("DROP TRIGGER disk_full ON bookings");
     assert_mirrored(&server, &world, &database);
 }
 
