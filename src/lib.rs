@@ -6,6 +6,7 @@
 //!  HTTP (hyper)  -> domain checks -> engine: take slots, reserve, decide -> log record -> durable -> answer
 //!                                                                |  group commit (one syncer)
 //!                                                               log -> replay at the next start
+//!                                                                \-> mirror -> PostgreSQL
 //! ```
 //!
 //! A request is parsed and checked at the edge ([`http`]), decided by the [`engine`] with a few
@@ -22,7 +23,8 @@
 //!    around it.
 //! 3. [`codec`]: the bytes of a fact. The bytes of the log itself are in `wal/README.md`.
 //! 4. [`http`]: from a socket to the engine and back.
-//! 5. [`clock`], [`config`], [`stats`], [`telemetry`], and `main.rs`, which wires them.
+//! 5. [`mirror`]: the copy in PostgreSQL, which follows the log and which nobody waits for.
+//! 6. [`clock`], [`config`], [`stats`], [`telemetry`], and `main.rs`, which wires them.
 //!
 //! # Architecture invariants
 //!
@@ -34,6 +36,7 @@
 //!   never waits for a disk.
 //! - [`http`] knows the engine's face and nothing below it. Status codes are in `http/problem.rs`
 //!   alone.
+//! - [`mirror`] knows the domain, the codec, images and the log's reader, and never the engine.
 //! - Only [`clock`] reads the time of day; everywhere else time is a parameter.
 //! - Recovery is a pure function of the log.
 //! - `unsafe` is in the few files that the tidy test lists, all of them in `wal`.

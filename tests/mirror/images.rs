@@ -148,7 +148,7 @@ fn each_difference_is_told() {
 fn a_log_without_its_beginning_is_taken_up_from_a_snapshot() {
     let database = database();
     let mut server = server(&database);
-    let world = World::create(&server, 8, 100);
+    let world = World::create(&server, 8, 1_000);
     crowd(&server, &world, Duration::from_millis(400), 1);
     assert!(server.terminate().success());
     server.restart();
