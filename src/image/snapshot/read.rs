@@ -123,9 +123,9 @@ impl<R: Read> Loader<R> {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Fault> {
-        self.bytes.read_exact(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => bad("the file ends here"),
-            _ => Fault::Io(error),
+        self.bytes.read_exact(buffer).map_err(|error| {
+            let ends = error.kind() == io::ErrorKind::UnexpectedEof;
+            if ends { bad("the file ends here") } else { Fault::Io(error) }
         })
     }
 
