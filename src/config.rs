@@ -24,7 +24,9 @@ use std::time::Duration;
 use wal::Durability;
 
 pub use fault::Fault;
-pub use postgres::{Postgres, Secret, SslMode};
+pub use postgres::Postgres;
+
+pub use crate::mirror::{Secret, SslMode};
 
 use flags::Flags;
 
@@ -82,7 +84,7 @@ pub struct Config {
     pub bookings_max: u64,
     /// How many idempotency keys are kept at a time.
     pub idempotency_keys_max: usize,
-    /// Where the PostgreSQL mirror is to go, if there is to be one.
+    /// Where the PostgreSQL mirror goes, if there is to be one.
     pub postgres: Option<Postgres>,
     /// What kind of installation this is.
     pub environment: Environment,

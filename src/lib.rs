@@ -55,6 +55,8 @@ pub mod http;
 #[cfg(not(booking_loom))]
 pub mod image;
 #[cfg(not(booking_loom))]
+pub mod mirror;
+#[cfg(not(booking_loom))]
 pub mod stats;
 mod sync;
 #[cfg(not(booking_loom))]

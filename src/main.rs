@@ -21,6 +21,7 @@ use booking_manager::config::{self, Config, CorsOrigins, Request};
 use booking_manager::engine::{Engine, Recovery, Settings, Sweeper};
 use booking_manager::http::{AllowedOrigins, HttpOptions, Running, Server, Shared};
 use booking_manager::image::StateHash;
+use booking_manager::mirror::{self, Marks, Mirror, Watch};
 use booking_manager::stats::{self, Stats};
 use booking_manager::telemetry;
 use flume::RecvTimeoutError;
@@ -72,7 +73,9 @@ fn run(config: &Config) -> Result<(), Failure> {
     shared.open(Arc::clone(&engine));
     signals.serving();
     let sweeper = Sweeper::start(Arc::clone(&engine)).map_err(Failure::Thread)?;
-    let checkpointer = start_checkpoints(config, Arc::clone(&engine), &recovery)?;
+    let mirror = start_mirror(config, &engine, &recovery, &stats)?;
+    let watch = mirror.as_ref().map(Mirror::watch);
+    let checkpointer = start_checkpoints(config, Arc::clone(&engine), &recovery, watch)?;
     stats.show_checkpoints(checkpointer.status());
     let ticker = Ticker::start(stats, Arc::clone(&engine))?;
     tracing::info!("ready");
@@ -84,7 +87,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         return Err(Failure::Poisoned(poison));
     }
     running.drain(config.drain_timeout).map_err(Failure::Drain)?;
-    drop((ticker, checkpointer, sweeper));
+    drop((ticker, checkpointer, mirror, sweeper));
     let end = engine.log().seal().map_err(Failure::Seal)?;
     let state = engine.state_hash();
     tracing::info!(
@@ -104,12 +107,6 @@ fn announce(config: &Config) {
         configuration = %config.effective(),
         "starting"
     );
-    if let Some(postgres) = &config.postgres {
-        tracing::warn!(
-            to = %postgres,
-            "PostgreSQL is configured, but this version has no mirror yet: nothing is written there"
-        );
-    }
     let needed =
         u64::try_from(config.max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
     let allowed = allow_files(needed);
@@ -193,11 +190,35 @@ fn open(config: &Config, clock: Clock) -> Result<(Arc<Engine>, Recovery), Failur
     Ok((Arc::new(engine), recovery))
 }
 
+/// Starts the mirror, if PostgreSQL is configured.
+fn start_mirror(
+    config: &Config,
+    engine: &Arc<Engine>,
+    recovery: &Recovery,
+    stats: &Stats,
+) -> Result<Option<Mirror>, Failure> {
+    let Some(postgres) = &config.postgres else { return Ok(None) };
+    let (of, before) = (Arc::clone(engine), recovery.records);
+    let options = mirror::Options {
+        target: postgres.target.clone(),
+        log: config.data_dir.clone(),
+        marks: Box::new(move || Marks {
+            durable: of.log().durable(),
+            records: before + of.log().stats().records,
+        }),
+        clock: engine.clock().clone(),
+    };
+    let mirror = Mirror::start(options).map_err(Failure::Thread)?;
+    stats.show_mirror(mirror.watch());
+    Ok(Some(mirror))
+}
+
 /// Starts to fold the log into snapshots.
 fn start_checkpoints(
     config: &Config,
     engine: Arc<Engine>,
     recovery: &Recovery,
+    mirror: Option<Arc<Watch>>,
 ) -> Result<Checkpointer, Failure> {
     let settings = checkpoint::Settings {
         directory: config.data_dir.clone(),
@@ -209,8 +230,11 @@ fn start_checkpoints(
             mirror_bytes_max: config.wal_mirror_bytes_max,
         },
     };
-    let mirror = Box::new(|| Needed::Nothing);
-    Checkpointer::start(engine, settings, recovery, mirror).map_err(Failure::Thread)
+    let needed = Box::new(move || match &mirror {
+        None => Needed::Nothing,
+        Some(mirror) => mirror.confirmed().map_or(Needed::Unknown, Needed::From),
+    });
+    Checkpointer::start(engine, settings, recovery, needed).map_err(Failure::Thread)
 }
 
 fn report_recovery(recovery: &Recovery, state: StateHash) {

@@ -40,6 +40,7 @@ use crate::checkpoint;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::engine::Engine;
+use crate::mirror::Watch;
 
 use figures::{Bookings, Connections, Figures};
 use latency::Latency;
@@ -130,6 +131,8 @@ pub struct Stats {
     /// read, never to record.
     shards: Mutex<Vec<Arc<Shard>>>,
     checkpoints: OnceLock<Arc<checkpoint::Status>>,
+    /// How the mirror is doing, if there is one.
+    mirror: OnceLock<Arc<Watch>>,
 }
 
 /// Records for one thread.
@@ -184,12 +187,18 @@ impl Stats {
             refused: CachePadded::default(),
             shards: Mutex::default(),
             checkpoints: OnceLock::new(),
+            mirror: OnceLock::new(),
         }
     }
 
     /// From now on shows what the checkpoints do, too. The first call counts.
     pub fn show_checkpoints(&self, status: Arc<checkpoint::Status>) {
         let _ = self.checkpoints.set(status);
+    }
+
+    /// From now on shows how this mirror does, too. The first call counts.
+    pub fn show_mirror(&self, mirror: Arc<Watch>) {
+        let _ = self.mirror.set(mirror);
     }
 
     /// A recorder for one thread.

@@ -96,50 +96,28 @@ pub(super) struct Flags {
     pub(super) idempotency_keys_max: usize,
 
     /// Host name or address of PostgreSQL
-    #[arg(
-        long,
-        env,
-        value_name = "HOST",
-        help_heading = "PostgreSQL mirror (not part of this version)"
-    )]
+    #[arg(long, env, value_name = "HOST", help_heading = "PostgreSQL mirror")]
     pub(super) db_host: Option<String>,
     /// Port of PostgreSQL [default: 5432]
-    #[arg(long, env, value_name = "PORT", value_parser = whole::<1, 65_535, u16>, help_heading = "PostgreSQL mirror (not part of this version)")]
+    #[arg(long, env, value_name = "PORT", value_parser = whole::<1, 65_535, u16>, help_heading = "PostgreSQL mirror")]
     pub(super) db_port: Option<u16>,
     /// Name of the database
-    #[arg(
-        long,
-        env,
-        value_name = "NAME",
-        help_heading = "PostgreSQL mirror (not part of this version)"
-    )]
+    #[arg(long, env, value_name = "NAME", help_heading = "PostgreSQL mirror")]
     pub(super) db_name: Option<String>,
     /// Name of the role
-    #[arg(
-        long,
-        env,
-        value_name = "NAME",
-        help_heading = "PostgreSQL mirror (not part of this version)"
-    )]
+    #[arg(long, env, value_name = "NAME", help_heading = "PostgreSQL mirror")]
     pub(super) db_user: Option<String>,
     /// Password of the role; better given as a variable, since flags show in the process list
-    #[arg(
-        long,
-        env,
-        value_name = "PASSWORD",
-        help_heading = "PostgreSQL mirror (not part of this version)"
-    )]
+    #[arg(long, env, value_name = "PASSWORD", help_heading = "PostgreSQL mirror")]
     pub(super) db_password: Option<Secret>,
     /// TLS: disable, prefer, require, verify-ca or verify-full [default: prefer]
-    #[arg(long, env, value_name = "MODE", value_parser = parse::ssl_mode, help_heading = "PostgreSQL mirror (not part of this version)")]
+    #[arg(long, env, value_name = "MODE", value_parser = parse::ssl_mode, help_heading = "PostgreSQL mirror")]
     pub(super) db_ssl_mode: Option<SslMode>,
+    /// Certificates of trusted authorities, in PEM [default: those of the system]
+    #[arg(long, env, value_name = "PATH", value_parser = parse::path, help_heading = "PostgreSQL mirror")]
+    pub(super) db_ssl_root_cert: Option<PathBuf>,
     /// All of these at once: postgres://user:password@host:port/name?sslmode=prefer
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        help_heading = "PostgreSQL mirror (not part of this version)"
-    )]
+    #[arg(long, env, value_name = "URL", help_heading = "PostgreSQL mirror")]
     pub(super) database_url: Option<Secret>,
 
     /// Kind of installation: development, test, staging or production; it labels the log

@@ -95,7 +95,7 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 pub(super) fn ssl_mode(text: &str) -> Result<SslMode, String> {
-    one_of(text, &SslMode::ALL, SslMode::name)
+    SslMode::from_name(text)
 }
 
 /// `*`, or origins with commas between them. An origin is compared byte by byte with what a browser

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::figures::{Figures, LogFigures};
 use super::latency::Summary;
 use crate::checkpoint;
+use crate::mirror::Reading;
 
 pub(super) fn render(figures: &Figures) -> Value {
     let Figures { bookings, engine, connections, .. } = figures;
@@ -43,7 +44,7 @@ pub(super) fn render(figures: &Figures) -> Value {
         },
         "wal": wal(&figures.log),
         "snapshot": snapshot(figures),
-        "mirror": {"state": "off"},
+        "mirror": mirror(figures.mirror.as_ref()),
         "memory": figures.memory,
     })
 }
@@ -116,6 +117,27 @@ fn wal(log: &LogFigures) -> Value {
         "refused_no_room": counters.refused_no_room,
         "refused_too_far_ahead": counters.refused_too_far_ahead,
         "disk_full": counters.disk_full,
+    })
+}
+
+/// Positions and lags are null until PostgreSQL has said how far it is.
+fn mirror(mirror: Option<&Reading>) -> Value {
+    let Some(mirror) = mirror else { return json!({"state": "off"}) };
+    let next_try = mirror.next_try.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    json!({
+        "state": mirror.state.name(),
+        "target": mirror.target,
+        "mirrored_lsn": mirror.mirrored.map(wal::Lsn::get),
+        "lag_bytes": mirror.lag_bytes,
+        "lag_records": mirror.lag_records,
+        "lag_seconds": mirror.lag.as_secs_f64(),
+        "records": mirror.records,
+        "records_written": mirror.written,
+        "batches": mirror.batches,
+        "failures": mirror.failures,
+        "breaker": if mirror.breaker_open { "open" } else { "closed" },
+        "next_try_ms": next_try,
+        "last_error": mirror.error,
     })
 }
 

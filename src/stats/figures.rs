@@ -11,6 +11,7 @@ use super::{STATUS_CLASSES, Stats};
 use crate::checkpoint;
 use crate::domain::Timestamp;
 use crate::engine::{Engine, EngineStats};
+use crate::mirror;
 
 /// Booking requests that reached the engine; `admitted` is never less than the other two together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +89,8 @@ pub(super) struct Figures {
     pub(super) latencies: Vec<Latency>,
     pub(super) engine: EngineStats,
     pub(super) log: LogFigures,
+    /// `None` if there is no mirror.
+    pub(super) mirror: Option<mirror::Reading>,
     pub(super) checkpoints: checkpoint::Figures,
     pub(super) memory: Memory,
 }
@@ -113,6 +116,7 @@ impl Figures {
             latencies: stats.latencies(now),
             engine,
             log,
+            mirror: stats.mirror.get().map(|mirror| mirror.read()),
             checkpoints: stats.checkpoints.get().map(|status| status.figures()).unwrap_or_default(),
             memory: Memory::read(),
         }
