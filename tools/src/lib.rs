@@ -18,10 +18,12 @@
 //! server would.
 
 pub mod arguments;
+pub mod audit;
 pub mod cut;
 pub mod fault;
 pub mod fields;
 pub mod filter;
+pub mod fold;
 pub mod frames;
 pub mod history;
 pub mod instant;
@@ -34,7 +36,9 @@ pub mod progress;
 pub mod rates;
 pub mod repair;
 pub mod seat;
+pub mod snapshots;
 pub mod tally;
+pub mod totals;
 pub mod trial;
 pub mod verdict;
 

@@ -10,5 +10,6 @@ mod inspect;
 mod manual;
 mod repair;
 mod run;
+mod snapshots;
 mod sound;
 mod story;
