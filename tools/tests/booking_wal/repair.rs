@@ -48,7 +48,7 @@ fn repaired(story: &Story) -> u64 {
     assert_eq!(told.code, 0, "{told:?}");
     assert_eq!(told.line_with("verdict"), "verdict       sound");
     assert_eq!(told.line_with("end "), format!("end           LSN {lsn}"));
-    let records = told.line_with("records").split_whitespace().nth(1).unwrap().parse().unwrap();
+    let records = told.line_with("records  ").split_whitespace().nth(1).unwrap().parse().unwrap();
     // The log itself can be opened from wherever a server would begin.
     let log = story::open_from(story.path(), told.begun());
     story::tell(&log, &story::refrain());

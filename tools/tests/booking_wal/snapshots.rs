@@ -83,7 +83,7 @@ fn a_damaged_newest_snapshot_is_named_and_a_server_would_fall_back() {
 #[test]
 fn a_snapshot_of_another_state_or_log_or_place_is_damage() {
     let story = Story::told();
-    let (lsn, other) = (story.lsns[4], Uuid::from_u128(7));
+    let (lsn, other) = (story.lsns[9], Uuid::from_u128(7));
     let check = |path: &Path, reason: &str| {
         let told = verify(&story);
         assert_eq!(told.code, 1, "{told:?}");
@@ -92,8 +92,8 @@ fn a_snapshot_of_another_state_or_log_or_place_is_damage() {
         assert!(told.line_with("verdict").contains("damaged: a server would start"), "{told:?}");
     };
     check(
-        &story.wrong_snapshot(lsn, story.lsns[3], story.uuid),
-        "is not what the log makes there: 4 records",
+        &story.wrong_snapshot(lsn, story.lsns[8], story.uuid),
+        "is not what the log makes there: 9 records",
     );
     check(
         &story.wrong_snapshot(lsn, lsn, other),
@@ -105,6 +105,7 @@ fn a_snapshot_of_another_state_or_log_or_place_is_damage() {
     check(&moved, &format!("holds the state at LSN {}", story.lsns[5]));
     fs::remove_file(moved).unwrap();
 
+    let lsn = story.lsns[4];
     let within = story.wrong_snapshot(Lsn::new(lsn.get() + 32), story.lsns[5], story.uuid);
     let told = verify(&story);
     assert_eq!(told.code, 1, "{told:?}");
