@@ -19,7 +19,9 @@
 
 pub mod arguments;
 pub mod audit;
+pub mod checkpoint;
 pub mod cut;
+pub mod export;
 pub mod fault;
 pub mod fields;
 pub mod filter;
@@ -29,6 +31,7 @@ pub mod history;
 pub mod instant;
 pub mod listing;
 pub mod manual;
+pub mod moment;
 pub mod names;
 pub mod output;
 pub mod patience;
@@ -37,6 +40,7 @@ pub mod rates;
 pub mod repair;
 pub mod seat;
 pub mod snapshots;
+pub mod state;
 pub mod tally;
 pub mod totals;
 pub mod trial;

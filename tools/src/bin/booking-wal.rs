@@ -7,7 +7,7 @@ use clap::Parser;
 use tools::Status;
 use tools::arguments::{Arguments, Command};
 use tools::output::Output;
-use tools::{audit, history, listing, manual, repair, tally};
+use tools::{audit, checkpoint, export, history, listing, manual, repair, state, tally};
 
 const DAMAGED: u8 = 1;
 /// Also what clap exits with when the command line is wrong.
@@ -32,6 +32,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<Status> {
         Command::Inspect(request) => listing::inspect(request, &mut output),
         Command::Stats(census) => tally::stats(census, &mut output),
         Command::History(tale) => history::history(tale, &mut output),
+        Command::State(glance) => state::state(glance, &mut output),
+        Command::Export(extract) => export::export(extract, &mut output),
+        Command::Snapshot(place) => checkpoint::snapshot(place, &mut output),
         Command::Repair(surgery) => repair::repair(surgery, &mut output),
         Command::Completions { shell } => manual::completions(*shell, &mut output),
         Command::Man { out } => manual::pages(out.as_deref(), &mut output),
