@@ -141,10 +141,14 @@ impl Journey {
     ) -> anyhow::Result<Result<State, Fault>> {
         let (_, to) = frames::extent(reader.directory());
         let mut progress = Progress::beside_lines("reading", self.reached, to.max(self.reached));
-        loop {
+        // What stands behind a position is not even read: it may be damaged.
+        while !self.has_reached() {
             let view = match reader.next_frame() {
                 Ok(Some(view)) => view,
-                Ok(None) => break self.check_reached()?,
+                Ok(None) => {
+                    self.check_reached()?;
+                    break;
+                }
                 Err(error) => return Ok(Err(Fault::from(&damage_in(error)?))),
             };
             progress.reach(view.header.lsn);
@@ -166,6 +170,10 @@ impl Journey {
         let newest = (image.records() > 0).then(|| instant::show(image.newest()));
         let place = Place { uuid, lsn, newest, records: image.records() };
         Ok(Ok(State { image, place }))
+    }
+
+    fn has_reached(&self) -> bool {
+        matches!(self.moment, Some(Moment::Position(lsn)) if self.reached.get() >= lsn)
     }
 
     /// Whether a frame is none of the moment any more.

@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod checkpoint;
 mod damage;
+mod export;
 mod follow;
 mod history;
 mod inspect;
@@ -12,4 +14,5 @@ mod repair;
 mod run;
 mod snapshots;
 mod sound;
+mod state;
 mod story;
