@@ -254,3 +254,6 @@ impl Batch {
         self.holders.get(&(event, state.holder?)).copied()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,3 +16,5 @@ mod following;
 )]
 #[path = "../integration/harness/mod.rs"]
 mod harness;
+mod kills;
+mod obstacles;
