@@ -161,7 +161,11 @@ impl Work {
             let answer = match asked.recv_timeout(LOOK_INTERVAL) {
                 Ok(answer) => Some(answer),
                 Err(RecvTimeoutError::Timeout) if self.is_due() => None,
-                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Timeout) => {
+                    // Time has passed, and the mirror has come further.
+                    self.remove_segments();
+                    continue;
+                }
                 // The socket's thread holds a sender too, so the flag says when to end.
                 Err(RecvTimeoutError::Disconnected) => return,
             };

@@ -42,6 +42,10 @@ pub(super) struct LogFigures {
     pub(super) durable: Lsn,
     pub(super) poisoned: Option<String>,
     pub(super) counters: LogStats,
+    /// Segment files, and where the first of them begins.
+    pub(super) files: u64,
+    pub(super) file_bytes: u64,
+    pub(super) first: Lsn,
 }
 
 impl LogFigures {
@@ -51,7 +55,11 @@ impl LogFigures {
         let durable = log.durable();
         let published = log.published();
         let reserved = log.reserved();
+        let segments = log.segments();
         Self {
+            files: segments.len() as u64,
+            file_bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            first: segments.first().map_or(Lsn::ZERO, |segment| segment.base),
             durability: log.durability().to_string(),
             epoch: log.epoch(),
             reserved,

@@ -43,26 +43,44 @@ pub(crate) struct Database {
     client: Client,
 }
 
-/// Where initdb and postgres are: the newest there is.
+/// Where initdb and postgres are; as root they are installed if they are nowhere.
 fn binaries() -> PathBuf {
     static FOUND: OnceLock<PathBuf> = OnceLock::new();
-    let found = FOUND.get_or_init(|| {
-        let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let mut places: Vec<(u32, PathBuf)> = versions
-            .filter_map(|entry| {
-                let version = entry.file_name().to_str()?.parse().ok()?;
-                Some((version, entry.path().join("bin")))
-            })
-            .collect();
-        places.sort();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let in_path = std::env::split_paths(&path);
-        let all = places.into_iter().rev().map(|(_, place)| place).chain(in_path);
-        let complete =
-            |place: &PathBuf| ["initdb", "postgres"].iter().all(|name| place.join(name).is_file());
-        all.into_iter().find(complete).expect(MISSING)
-    });
-    found.clone()
+    let find_or_install = || {
+        installed().or_else(|| {
+            install();
+            installed()
+        })
+    };
+    FOUND.get_or_init(|| find_or_install().expect(MISSING)).clone()
+}
+
+/// The newest there is.
+fn installed() -> Option<PathBuf> {
+    let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut places: Vec<(u32, PathBuf)> = versions
+        .filter_map(|entry| {
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        })
+        .collect();
+    places.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path);
+    let mut all = places.into_iter().rev().map(|(_, place)| place).chain(in_path);
+    all.find(|place| ["initdb", "postgres"].iter().all(|name| place.join(name).is_file()))
+}
+
+/// Installs PostgreSQL from Debian's packages, if that is possible here.
+fn install() {
+    if getuid().is_root() {
+        eprintln!("installing PostgreSQL from Debian's packages");
+        let packages = "apt-get update && apt-get install -y --no-install-recommends postgresql";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", packages]).env("DEBIAN_FRONTEND", "noninteractive");
+        // What it prints tells why it failed, if it did; then the binaries are missing still.
+        let _ = shell.status();
+    }
 }
 
 /// The numbers of the user and the group `postgres`, if one is root and so must not be oneself.

@@ -2,17 +2,18 @@
 
 use std::path::PathBuf;
 
-use booking_manager::domain::EventNumber;
+use booking_manager::domain::{BookingStatus, EventNumber};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::filter::{Filter, Named};
+use crate::moment::Moment;
 use crate::seat::Seat;
 
 /// Opens the log of a data directory, offline or beside a running server
 ///
 /// Works on a live directory and on a copy alike. Nothing is ever changed, except by `repair`, which
-/// changes the log and keeps what it changed. Output is text, or with --json for machines; while long
+/// changes the log and keeps what it changed, and by `snapshot`, which adds a file. Output is text, or with --json for machines; while long
 /// work goes on, a bar on standard error shows how far it has come, if that is a terminal. A reader
 /// that closes the pipe early is no error.
 #[derive(Debug, Parser)]
@@ -31,14 +32,19 @@ pub struct Arguments {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Decide as recovery would, and say what it would find
+    /// Check the log and its snapshots against each other, and say what recovery would decide
     ///
     /// Reads the whole log from the disk, checks every frame, and checks that every record is legal
     /// given those before it: a seat has one holder at a time, totals add up, a booking ends once.
-    /// Ends in the decision that a starting server would come to: that the log is sound, with where
-    /// it ends, the hash of the state there (as the server logs it), and what a crash left torn behind
-    /// that; or the first damaged place. If the beginning of the log has been removed, records are
-    /// decoded and not checked against each other, and no hash is given.
+    /// Each snapshot must be whole, of this log, and exactly the state that the records before it
+    /// make; the log must reach at least to the newest one, even if that is damaged. Ends in what
+    /// all of it comes to (tickets, bookings, money), in the hash of the state (as the server logs
+    /// it), in what a crash left torn behind the end, or in the first damaged place.
+    ///
+    /// A server that starts reads less: it goes on from the newest snapshot that it can use. So the
+    /// verdict may be that something is damaged and a server would start all the same; that is
+    /// damage to the exit code, too. If the beginning of the log has been removed, checking begins
+    /// at the oldest snapshot that can be used.
     Verify(Place),
     /// List records, one a line
     ///
@@ -50,8 +56,9 @@ pub enum Command {
     Inspect(Request),
     /// Count segments, records and bytes by kind, and say what recovery would do now
     ///
-    /// Also how many records of each kind there were over time, and how long recovery would take,
-    /// which is estimated from how fast this very run could read the log from the disk and check it.
+    /// Also how many records of each kind there were over time, which snapshots there are, and how
+    /// long recovery would take, which is estimated from how fast this very run could load the
+    /// newest one, read the rest of the log from the disk and check it.
     Stats(Census),
     /// Tell everything that ever happened to one seat
     ///
@@ -59,6 +66,27 @@ pub enum Command {
     /// time and LSN, and who has the seat at the end. If the first segments of the log have been
     /// removed, what they told is not known; the answer says from where on it is complete.
     History(Tale),
+    /// Show what was at a moment: events with their counters, or the seats of one event
+    ///
+    /// The answer is exact for the position that it names: every record before that is in it, none
+    /// behind. A hold counts as reserved until its end is recorded. Beside a running server the end
+    /// of the log may be a little ahead of what is durable. A name of a client's making is quoted.
+    State(Glance),
+    /// List bookings with all their columns, as they were at a moment
+    ///
+    /// As NDJSON, the first line is an object that says for what position of which log the rest is
+    /// exact, and how many bookings follow. As CSV, the first line has the names of the columns,
+    /// ids and seat numbers of one booking are separated by spaces, and the position is told on
+    /// standard error, since CSV has no place for it that all readers skip. Amounts are in the
+    /// currency's main unit.
+    Export(Extract),
+    /// Make a snapshot
+    ///
+    /// A running server is asked, through the socket `admin.sock` in its data directory, to make
+    /// one now. If none runs, the lock of the directory is taken, the log is recovered as a starting
+    /// server does it, and the snapshot is made of where it ends. Older snapshots and the log
+    /// stay as they are. Nothing is made of a log that a server would refuse.
+    Snapshot(Place),
     /// Cut damage off the end of a log, so that a server starts again
     ///
     /// A tail that a crash left torn needs no repair: nothing in it was acknowledged, and the server
@@ -119,6 +147,51 @@ pub struct Tale {
     #[arg(long, value_name = "N", requires = "event", conflicts_with = "ticket")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub seat: Option<u32>,
+}
+
+/// What of which moment.
+#[derive(Clone, Debug, Args)]
+pub struct Glance {
+    /// Which log, and how to answer.
+    #[command(flatten)]
+    pub place: Place,
+    /// When the log had come to this position, or before the first record decided after this time
+    /// (RFC 3339); otherwise at the end of the log
+    #[arg(long, value_name = "LSN|TIME")]
+    pub at: Option<Moment>,
+    /// The seats of this event
+    #[arg(long, value_name = "UUID|NUMBER")]
+    pub event: Option<Named<EventNumber>>,
+}
+
+/// Which bookings of which moment.
+#[derive(Clone, Debug, Args)]
+pub struct Extract {
+    /// The data directory
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// How to write them
+    #[arg(long, value_enum)]
+    pub format: Format,
+    /// When the log had come to this position, or before the first record decided after this time
+    /// (RFC 3339); otherwise at the end of the log
+    #[arg(long, value_name = "LSN|TIME")]
+    pub at: Option<Moment>,
+    /// Of this event alone
+    #[arg(long, value_name = "UUID|NUMBER")]
+    pub event: Option<Named<EventNumber>>,
+    /// Of this status alone: pending, confirmed, cancelled or expired
+    #[arg(long, value_name = "STATUS", value_parser = crate::filter::booking_status)]
+    pub status: Option<BookingStatus>,
+}
+
+/// How bookings are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Format {
+    /// One JSON object a line
+    Ndjson,
+    /// Comma-separated values
+    Csv,
 }
 
 /// What to cut off which log.

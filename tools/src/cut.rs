@@ -10,8 +10,10 @@
 //! 2. the segment of P is replaced by one that is zero from P on;
 //! 3. a segment whose header cannot be read goes, with all behind it.
 //!
-//! A snapshot beyond P says that P was not the end, and goes as well. Where the beginning of the log has
-//! been removed, one that is not beyond P must stay, or there is nothing to start from.
+//! A snapshot beyond P says that P was not the end, and is set aside as well; recovery is asked with
+//! those that stay. Where the beginning of the log has been removed, a usable one must be among them,
+//! or there is nothing to start from. A log that is sound and ends before a snapshot of it is cut
+//! by setting that one aside and nothing else.
 //!
 //! What was written by a newer version of the program is not cut: it is not damaged.
 
@@ -20,17 +22,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use booking_manager::image::snapshot::{self, Named};
 use serde::Serialize;
-use wal::header::segment_name;
 use wal::{Lsn, SegmentSize, directory};
 
-use crate::fault::{Refusal, shown_path};
+use crate::fault::{Cause, Refusal, shown_path};
 use crate::frames::{self, Found};
 use crate::trial::{self, Part};
-use crate::verdict::{Summary, Torn, Verdict};
-
-/// Of the position in a snapshot's name.
-const HEX_DIGITS: usize = 16;
+use crate::verdict::{Begun, Summary, Torn, Verdict};
 
 /// What can be done about a log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -38,8 +37,11 @@ const HEX_DIGITS: usize = 16;
 pub enum Finding {
     /// Nothing: there is no log.
     Fresh,
-    /// Nothing: it is sound.
-    Sound,
+    /// Nothing: a server would start.
+    Sound {
+        /// The snapshot from which it would go on; the log before it was not looked at.
+        begun: Option<Begun>,
+    },
     /// Nothing: a server cuts this itself, and nobody was told of what is in it.
     TornTail {
         /// What it would cut.
@@ -109,21 +111,29 @@ impl Finding {
         let damage = match Verdict::on(directory)? {
             Verdict::Fresh => return Ok(Self::Fresh),
             Verdict::Sound(Summary { torn: Some(torn), .. }) => return Ok(Self::TornTail { torn }),
-            Verdict::Sound(_) => return Ok(Self::Sound),
+            Verdict::Sound(Summary { begun, .. }) => return Ok(Self::Sound { begun }),
             Verdict::Refused { damage, .. } => damage,
         };
         let listing = directory::list(directory)?;
         let all: Vec<_> = listing.segments.into_iter().map(|segment| segment.path).collect();
-        let mut plan = Plan { directory, kept: all.len(), all, shorten: None };
+        let snapshots = snapshot::list(directory)?;
+        let mut plan = Plan {
+            directory,
+            kept: all.len(),
+            all,
+            shorten: None,
+            kept_snapshots: snapshots.clone(),
+            snapshots,
+        };
         match plan.search(damage.clone())? {
-            Ok(then) if plan.has_no_beginning(then.end)? => {
-                Ok(Self::Hopeless { damage, why: "nothing would be left to start from" })
-            }
             Ok(then) => plan.cut(damage, then).map(Box::new).map(Self::Cut),
             Err(why) => Ok(Self::Hopeless { damage, why }),
         }
     }
 }
+
+const NOTHING_BEFORE: &str = "nothing stands before it that could be kept";
+const REFUSED: &str = "it would still be refused";
 
 /// A cut that is being looked for.
 #[derive(Debug)]
@@ -134,39 +144,62 @@ struct Plan<'a> {
     kept: usize,
     /// From where on the last one that stays is zero.
     shorten: Option<(Lsn, SegmentSize)>,
+    /// All of them, newest first.
+    snapshots: Vec<Named>,
+    /// Those that stay.
+    kept_snapshots: Vec<Named>,
 }
 
 impl Plan<'_> {
     /// Takes away until recovery would not refuse any more, or says why that cannot be.
     fn search(&mut self, mut damage: Refusal) -> anyhow::Result<Result<Summary, &'static str>> {
         loop {
-            if damage.newer_version {
-                return Ok(Err("it was written by a newer version of this program: use that one"));
-            }
-            let index = self.all.iter().position(|path| *path == damage.fault.file);
-            // A file that is missing behind the last one: there is nothing to take away.
-            let Some(index) = index.filter(|index| *index < self.kept) else {
-                return Ok(Err("what is missing cannot be cut off"));
-            };
-            if damage.fault.offset == 0 {
-                self.kept = index;
-                self.shorten = None;
-            } else if index + 1 < self.kept {
-                self.kept = index + 1;
-            } else if self.shorten.is_none() && damage.fault.offset < self.size()?.get() {
-                self.shorten = Some((Lsn::new(damage.fault.lsn), self.size()?));
-            } else {
-                return Ok(Err("it would still be refused"));
+            let before = self.kept_snapshots.len();
+            self.kept_snapshots.retain(|snapshot| snapshot.lsn.get() <= damage.fault.lsn);
+            let set_aside = self.kept_snapshots.len() < before;
+            match damage.cause {
+                Cause::NewerVersion => {
+                    let newer = "it was written by a newer version of this program: use that one";
+                    return Ok(Err(newer));
+                }
+                Cause::NoBeginning => return Ok(Err("nothing would be left to start from")),
+                Cause::SnapshotBeyond if set_aside => {}
+                Cause::SnapshotBeyond => return Ok(Err(REFUSED)),
+                Cause::Damage => {
+                    if let Err(why) = self.take_away(&damage)? {
+                        return Ok(Err(why));
+                    }
+                }
             }
             if self.kept == 0 {
-                return Ok(Err("nothing stands before it that could be kept"));
+                return Ok(Err(NOTHING_BEFORE));
             }
-            match trial::verdict(self.directory, &self.parts())? {
-                Verdict::Fresh => return Ok(Err("nothing stands before it that could be kept")),
+            match trial::verdict(self.directory, &self.parts(), &self.kept_snapshots)? {
+                Verdict::Fresh => return Ok(Err(NOTHING_BEFORE)),
                 Verdict::Sound(summary) => return Ok(Ok(summary)),
                 Verdict::Refused { damage: next, .. } => damage = next,
             }
         }
+    }
+
+    /// Takes away a place that is damaged, with what stands behind it.
+    fn take_away(&mut self, damage: &Refusal) -> anyhow::Result<Result<(), &'static str>> {
+        let index = self.all.iter().position(|path| *path == damage.fault.file);
+        // A file that is missing behind the last one: there is nothing to take away.
+        let Some(index) = index.filter(|index| *index < self.kept) else {
+            return Ok(Err("what is missing cannot be cut off"));
+        };
+        if damage.fault.offset == 0 {
+            self.kept = index;
+            self.shorten = None;
+        } else if index + 1 < self.kept {
+            self.kept = index + 1;
+        } else if self.shorten.is_none() && damage.fault.offset < self.size()?.get() {
+            self.shorten = Some((Lsn::new(damage.fault.lsn), self.size()?));
+        } else {
+            return Ok(Err(REFUSED));
+        }
+        Ok(Ok(()))
     }
 
     fn parts(&self) -> Vec<Part> {
@@ -184,16 +217,10 @@ impl Plan<'_> {
         SegmentSize::new(found.len()).context("a segment has the length of no segment")
     }
 
-    /// Whether the beginning of the log has been removed, and with the cut all snapshots too.
-    fn has_no_beginning(&self, end: u64) -> anyhow::Result<bool> {
-        let first = self.all.first().and_then(|path| path.file_name());
-        let at_zero = first.is_some_and(|name| name == segment_name(Lsn::ZERO).as_str());
-        Ok(!at_zero && !snapshots(self.directory)?.iter().any(|(lsn, _)| lsn.get() <= end))
-    }
-
     fn cut(self, damage: Refusal, then: Summary) -> anyhow::Result<Cut> {
-        let beyond = snapshots(self.directory)?.into_iter().filter(|(lsn, _)| lsn.get() > then.end);
-        let snapshots = beyond.map(|(_, path)| path).collect();
+        let kept = |snapshot: &&Named| self.kept_snapshots.contains(snapshot);
+        let beyond = self.snapshots.iter().filter(|snapshot| !kept(snapshot));
+        let snapshots = beyond.map(|snapshot| snapshot.path.clone()).collect();
         let remove = self.all[self.kept..].iter().rev().cloned().collect();
         let shorten = self.shorten.map(|(lsn, _)| Shorten {
             file: self.all[self.kept - 1].clone(),
@@ -202,22 +229,6 @@ impl Plan<'_> {
         let loss = Loss::from_lsn(self.directory, Lsn::new(then.end))?;
         Ok(Cut { damage, lsn: then.end, snapshots, remove, shorten, loss, then })
     }
-}
-
-/// The snapshots of a directory, newest first, by what their names say.
-fn snapshots(directory: &Path) -> anyhow::Result<Vec<(Lsn, PathBuf)>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).context("cannot list the directory")? {
-        let path = entry.context("cannot list the directory")?.path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let digits = name.strip_prefix("snapshot-").and_then(|rest| rest.strip_suffix(".snap"));
-        let digits = digits.filter(|digits| digits.len() == HEX_DIGITS);
-        if let Some(lsn) = digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()) {
-            found.push((Lsn::new(lsn), path));
-        }
-    }
-    found.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(found)
 }
 
 impl Loss {
@@ -251,7 +262,9 @@ impl Cut {
         ];
         let end = self.loss.end.map_or_else(|| "?".to_owned(), |end| end.to_string());
         let first = self.loss.first.map_or_else(|| "?".to_owned(), |first| first.to_string());
+        let cuts = self.shorten.is_some() || !self.remove.is_empty();
         lines.push(match self.loss.records {
+            0 if !cuts => "lost          what the snapshots say beyond that".to_owned(),
             // Behind a header that cannot be read, records cannot be told from chance.
             0 => format!(
                 "lost          all from LSN {} on; no record there can be counted",

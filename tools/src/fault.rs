@@ -54,9 +54,23 @@ pub struct Refusal {
     /// The largest position known to have been durable, where that is why the place counts as
     /// damaged.
     pub durable_floor: Option<u64>,
-    /// It is not damaged: a newer version of the program wrote it.
+    /// What would have to be done about it.
     #[serde(skip)]
-    pub newer_version: bool,
+    pub cause: Cause,
+}
+
+/// Why recovery refuses, as far as a repair has to tell it apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Cause {
+    /// The log is damaged at the place.
+    Damage,
+    /// It is not damaged: a newer version of the program wrote it.
+    NewerVersion,
+    /// The place is sound, and a snapshot is of a later one: the log ends before it, or has neither
+    /// beginning nor end of a record there.
+    SnapshotBeyond,
+    /// The records before the place were removed, and no snapshot stands for them.
+    NoBeginning,
 }
 
 impl fmt::Display for Refusal {
@@ -76,21 +90,23 @@ impl TryFrom<RecoveryError> for Refusal {
     fn try_from(error: RecoveryError) -> anyhow::Result<Self> {
         match error {
             RecoveryError::Unreadable(damage) => {
-                let newer_version = damage.reason.is_newer_version();
-                Ok(Self { fault: Fault::from(&damage), durable_floor: None, newer_version })
+                let newer = damage.reason.is_newer_version();
+                let cause = if newer { Cause::NewerVersion } else { Cause::Damage };
+                Ok(Self { fault: Fault::from(&damage), durable_floor: None, cause })
             }
             RecoveryError::Damaged { damage, durable } => {
                 let durable_floor = Some(durable.get());
-                Ok(Self { fault: Fault::from(&damage), durable_floor, newer_version: false })
+                Ok(Self { fault: Fault::from(&damage), durable_floor, cause: Cause::Damage })
             }
             RecoveryError::Apply { path, offset, lsn, source } => {
-                let newer_version = matches!(
+                let newer = matches!(
                     source.downcast_ref(),
                     Some(ReplayError::Codec(CodecError::Unknown { .. }))
                 );
+                let cause = if newer { Cause::NewerVersion } else { Cause::Damage };
                 let reason = refused_record(&source);
                 let fault = Fault { file: path, offset, lsn: lsn.get(), reason };
-                Ok(Self { fault, durable_floor: None, newer_version })
+                Ok(Self { fault, durable_floor: None, cause })
             }
             error @ (RecoveryError::Directory(_)
             | RecoveryError::Removed { .. }

@@ -8,7 +8,8 @@ use std::str::FromStr;
 
 use anyhow::{Context as _, bail};
 use booking_manager::domain::{
-    BookingId, EventId, EventNumber, Fact, PublicId, RowNumber, Tag, Timestamp, UserId, UserNumber,
+    BookingId, BookingStatus, EventId, EventNumber, Fact, PublicId, RowNumber, Tag, Timestamp,
+    UserId, UserNumber,
 };
 use uuid::Uuid;
 
@@ -117,6 +118,14 @@ pub fn position(text: &str) -> anyhow::Result<u64> {
         None => text.parse(),
     };
     number.context("expected a position such as 4096 or 0x1000")
+}
+
+/// Reads the status of a booking.
+///
+/// # Errors
+/// There is no status of that name.
+pub fn booking_status(text: &str) -> anyhow::Result<BookingStatus> {
+    BookingStatus::from_name(text).context("expected pending, confirmed, cancelled or expired")
 }
 
 /// What a record must be to be shown; what is `None` does not matter.

@@ -45,6 +45,13 @@ pub struct Frames<'a> {
     size: SegmentSize,
 }
 
+impl<'a> Frames<'a> {
+    /// Of the log in `directory`, whose segments are of this size.
+    pub const fn new(directory: &'a Path, size: SegmentSize) -> Self {
+        Self { directory, size }
+    }
+}
+
 impl Frames<'_> {
     /// Base of the segment in which a frame lies.
     pub fn base_of(self, lsn: Lsn) -> Lsn {
@@ -140,7 +147,7 @@ fn segment_size(directory: &Path) -> Option<SegmentSize> {
 }
 
 /// What is damaged, if that is what the error says; the others say that the log could not be read.
-fn damage_in(error: ReadError) -> anyhow::Result<Damage> {
+pub(crate) fn damage_in(error: ReadError) -> anyhow::Result<Damage> {
     match error {
         ReadError::Damage(damage) => Ok(damage),
         error @ ReadError::Directory(_) => Err(error.into()),

@@ -11,6 +11,12 @@ pub fn show(time: Timestamp) -> String {
     shown.map_or_else(|| format!("{}ms", time.millis()), |shown| format!("{shown:.3}"))
 }
 
+/// The time of day. For people, and for files that say when they were made; nothing is decided by it.
+pub fn now() -> Timestamp {
+    let millis = jiff::Timestamp::now().as_millisecond();
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
+}
+
 /// Reads an RFC 3339 date and time with an offset. One before 1970 counts as its beginning, since
 /// no record is older.
 ///

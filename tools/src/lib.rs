@@ -18,15 +18,20 @@
 //! server would.
 
 pub mod arguments;
+pub mod audit;
+pub mod checkpoint;
 pub mod cut;
+pub mod export;
 pub mod fault;
 pub mod fields;
 pub mod filter;
+pub mod fold;
 pub mod frames;
 pub mod history;
 pub mod instant;
 pub mod listing;
 pub mod manual;
+pub mod moment;
 pub mod names;
 pub mod output;
 pub mod patience;
@@ -34,7 +39,10 @@ pub mod progress;
 pub mod rates;
 pub mod repair;
 pub mod seat;
+pub mod snapshots;
+pub mod state;
 pub mod tally;
+pub mod totals;
 pub mod trial;
 pub mod verdict;
 

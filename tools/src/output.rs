@@ -6,6 +6,18 @@ use std::io::{self, ErrorKind, Write};
 use anyhow::Context as _;
 use serde::Serialize;
 
+/// As a writer it takes everything once the pipe is closed, as everywhere here.
+impl<W: Write> Write for Output<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text(bytes).map_err(io::Error::other)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.finish().map_err(io::Error::other)
+    }
+}
+
 /// Lines of text or of JSON for whoever reads standard output, as long as they do.
 #[derive(Debug)]
 pub struct Output<W> {

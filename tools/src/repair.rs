@@ -23,7 +23,7 @@ use crate::cut::{Cut, Finding, Kept, Shorten};
 use crate::frames::check_directory;
 use crate::output::Output;
 use crate::trial;
-use crate::verdict::Verdict;
+use crate::verdict::{Begun, Verdict};
 
 /// The answer for machines.
 #[derive(Debug, Serialize)]
@@ -51,9 +51,10 @@ pub fn repair(surgery: &Surgery, output: &mut Output<impl Write>) -> anyhow::Res
     let finding = Finding::on(directory)?;
     let cut = match &finding {
         Finding::Cut(cut) => Some(cut),
-        Finding::Fresh | Finding::Sound | Finding::TornTail { .. } | Finding::Hopeless { .. } => {
-            None
-        }
+        Finding::Fresh
+        | Finding::Sound { .. }
+        | Finding::TornTail { .. }
+        | Finding::Hopeless { .. } => None,
     };
     let confirmed = surgery.lose_acknowledged_records_from;
     if let (Some(cut), Some(lsn)) = (cut, confirmed)
@@ -74,7 +75,7 @@ pub fn repair(surgery: &Surgery, output: &mut Output<impl Write>) -> anyhow::Res
         tell(surgery, &finding, kept.as_ref(), output)?;
     }
     let sound = match finding {
-        Finding::Fresh | Finding::Sound | Finding::TornTail { .. } => true,
+        Finding::Fresh | Finding::Sound { .. } | Finding::TornTail { .. } => true,
         Finding::Hopeless { .. } => false,
         Finding::Cut(_) => kept.is_some(),
     };
@@ -89,7 +90,11 @@ fn tell(
 ) -> anyhow::Result<()> {
     match finding {
         Finding::Fresh => output.line("nothing to repair: there is no log"),
-        Finding::Sound => output.line("nothing to repair: the log is sound"),
+        Finding::Sound { begun: None } => output.line("nothing to repair: the log is sound"),
+        Finding::Sound { begun: Some(Begun { lsn, .. }) } => output.line(format_args!(
+            "nothing to repair: the log is sound from the snapshot at LSN {lsn} on, where a server \
+             would begin"
+        )),
         Finding::TornTail { torn } => {
             output.line(format_args!("tail          torn: {torn}"))?;
             output.line("nothing to repair: none of this was acknowledged, and a server drops it when it starts")

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use booking_manager::codec;
 use booking_manager::domain::Timestamp;
+use booking_manager::image::snapshot;
 use serde::Serialize;
 use wal::chain::Segment;
 use wal::frame::FrameView;
@@ -26,6 +27,7 @@ use crate::instant;
 use crate::output::Output;
 use crate::progress::Progress;
 use crate::rates::{Bucket, Rates};
+use crate::snapshots::{self, Identity, Shelved};
 use crate::verdict::{Summary, Verdict};
 
 /// The segment files.
@@ -58,12 +60,15 @@ struct SegmentFile {
 /// How long recovery would take.
 #[derive(Clone, PartialEq, Debug, Serialize)]
 struct Estimate {
-    /// Bytes of frames that it would read.
+    /// To load the snapshot, if it would begin with one.
+    snapshot_seconds: f64,
+    /// Bytes of frames that it would read behind that.
     bytes: u64,
     records: u64,
     /// As fast as they were read from the disk, checked and applied just now.
     bytes_per_second: f64,
     records_per_second: f64,
+    /// In all.
     seconds: f64,
 }
 
@@ -94,6 +99,8 @@ struct Tally<'a> {
     rates: Vec<Bucket>,
     #[serde(skip)]
     table: Rates,
+    /// Oldest first; whole or not, but not compared with the log.
+    snapshots: Vec<Shelved>,
     damage: Vec<Fault>,
     recovery: Verdict,
     /// `None` if it would not.
@@ -112,7 +119,9 @@ pub fn stats(census: &Census, output: &mut Output<impl Write>) -> anyhow::Result
     } else {
         tally.show(census.segments, output)?
     }
-    let sound = tally.damage.is_empty() && tally.recovery.status() == Status::Sound;
+    let sound = tally.damage.is_empty()
+        && tally.recovery.status() == Status::Sound
+        && !tally.snapshots.iter().any(Shelved::is_damaged);
     Ok(if sound { Status::Sound } else { Status::Damaged })
 }
 
@@ -141,6 +150,8 @@ impl<'a> Tally<'a> {
             Ok(ControlFlow::Continue(()))
         })?;
         drop(progress);
+        let (snapshots, _) =
+            snapshots::shelve(&snapshot::list(directory)?, Identity::of(directory));
         let recovery = Verdict::on(directory)?;
         // A log whose headers cannot be read has said so above.
         let reader = Reader::open(directory).ok();
@@ -148,7 +159,18 @@ impl<'a> Tally<'a> {
         let next = next(&recovery, segments.as_ref());
         let kinds = kinds.into_values().collect();
         let (rates, estimate) = (table.buckets(), Estimate::of(&recovery));
-        Ok(Self { directory, segments, kinds, rates, table, damage, recovery, next, estimate })
+        Ok(Self {
+            directory,
+            segments,
+            kinds,
+            rates,
+            table,
+            snapshots,
+            damage,
+            recovery,
+            next,
+            estimate,
+        })
     }
 
     fn show(&self, files: bool, output: &mut Output<impl Write>) -> anyhow::Result<()> {
@@ -175,6 +197,10 @@ impl<'a> Tally<'a> {
             output.line(format_args!("\n{}", self.table))?;
         }
         output.line("")?;
+        for snapshot in &self.snapshots {
+            let age = snapshot.age_seconds.map(|age| format!(", made {age} s ago"));
+            output.line(format_args!("snapshot      {snapshot}{}", age.unwrap_or_default()))?;
+        }
         for fault in &self.damage {
             output.line(format_args!("damage        {fault}"))?;
         }
@@ -190,18 +216,21 @@ impl<'a> Tally<'a> {
 impl Estimate {
     /// From how long the verdict took. `None` if recovery would not go on, or has nothing to read.
     fn of(recovery: &Verdict) -> Option<Self> {
-        let Verdict::Sound(Summary { bytes, records, elapsed, .. }) = recovery else {
+        let Verdict::Sound(summary) = recovery else {
             return None;
         };
-        let seconds = elapsed.as_secs_f64();
+        let Summary { begun, bytes, records, loading, elapsed, .. } = summary;
+        let (seconds, snapshot_seconds) = (elapsed.as_secs_f64(), loading.as_secs_f64());
+        let records = records - begun.map_or(0, |begun| begun.records);
         #[expect(clippy::cast_precision_loss, reason = "an estimate for people")]
         let rate = |count: u64| count as f64 / seconds;
-        (*bytes > 0 && seconds > 0.0).then(|| Self {
+        (begun.is_some() || (*bytes > 0 && seconds > 0.0)).then(|| Self {
+            snapshot_seconds: if begun.is_some() { snapshot_seconds } else { 0.0 },
             bytes: *bytes,
-            records: *records,
-            bytes_per_second: rate(*bytes),
-            records_per_second: rate(*records),
-            seconds,
+            records,
+            bytes_per_second: if *bytes > 0 { rate(*bytes) } else { 0.0 },
+            records_per_second: if records > 0 { rate(records) } else { 0.0 },
+            seconds: if begun.is_some() { snapshot_seconds + seconds } else { seconds },
         })
     }
 }
@@ -210,6 +239,13 @@ impl fmt::Display for Estimate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let megabytes = self.bytes_per_second / 1e6;
         write!(f, "would take    about {:.2} s: ", self.seconds)?;
+        if self.snapshot_seconds > 0.0 {
+            write!(
+                f,
+                "{:.2} s for the snapshot, {} bytes of tail, ",
+                self.snapshot_seconds, self.bytes
+            )?;
+        }
         write!(f, "{megabytes:.0} MB/s, {:.0} records/s just now", self.records_per_second)
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use booking_manager::image::snapshot::Named;
 use wal::{Lsn, SegmentSize};
 
 use crate::verdict::Verdict;
@@ -22,25 +23,24 @@ pub struct Part {
     pub cut: Option<(Lsn, SegmentSize)>,
 }
 
-/// Recovery's verdict on a log of these parts. Files are named as they are in `directory`, where
+/// Recovery's verdict on a log of these parts, with these snapshots. Files are named as they are in `directory`, where
 /// those of `parts` lie.
 ///
 /// # Errors
 /// The files cannot be read, or there is no temporary place.
-pub fn verdict(directory: &Path, parts: &[Part]) -> anyhow::Result<Verdict> {
+pub fn verdict(directory: &Path, parts: &[Part], snapshots: &[Named]) -> anyhow::Result<Verdict> {
     let stage = tempfile::tempdir().context("cannot make a temporary directory")?;
     for Part { path, cut } in parts {
         let name = path.file_name().context("a segment has a name")?;
         let there = stage.path().join(name);
         match cut {
             Some((lsn, size)) => shortened(path, &there, *lsn, *size)?,
-            None => {
-                let target = fs::canonicalize(path);
-                let target = target.with_context(|| format!("cannot find {}", path.display()))?;
-                symlink(target, &there)
-                    .with_context(|| format!("cannot link {}", there.display()))?;
-            }
+            None => link(path, &there)?,
         }
+    }
+    for Named { path, .. } in snapshots {
+        let name = path.file_name().context("a snapshot has a name")?;
+        link(path, &stage.path().join(name))?;
     }
     let mut verdict = Verdict::on(stage.path())?;
     if let Some(file) = verdict.file_mut()
@@ -49,6 +49,12 @@ pub fn verdict(directory: &Path, parts: &[Part]) -> anyhow::Result<Verdict> {
         *file = directory.join(name);
     }
     Ok(verdict)
+}
+
+fn link(path: &Path, there: &Path) -> anyhow::Result<()> {
+    let target = fs::canonicalize(path);
+    let target = target.with_context(|| format!("cannot find {}", path.display()))?;
+    symlink(target, there).with_context(|| format!("cannot link {}", there.display()))
 }
 
 /// Writes to `there` a copy of a segment that is zero from `lsn` on, as long as the segment, and

@@ -1,22 +1,21 @@
-//! `verify`: what recovery would decide, without doing it.
+//! What recovery would decide, without doing it.
 
 use std::fmt;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use booking_manager::codec;
-use booking_manager::image::{Image, ReplayError};
+use booking_manager::image::Image;
+use booking_manager::image::snapshot::Snapshot;
 use serde::Serialize;
 use uuid::Uuid;
 use wal::{Lsn, RecoveryReport, TornTail};
 
 use crate::Status;
-use crate::arguments::Place;
-use crate::fault::{Fault, Refusal, shown_path};
-use crate::frames::{check_directory, extent};
-use crate::output::Output;
+use crate::fault::{Fault, Refusal};
+use crate::fold::{Folded, Pass};
+use crate::frames::check_directory;
 use crate::progress::Progress;
+use crate::snapshots::{self, Identity};
 
 /// What recovery would decide.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -44,9 +43,11 @@ pub struct Summary {
     pub epoch: u32,
     /// Segment files.
     pub segments: usize,
-    /// Records, all of which are legal.
+    /// The snapshot from which it would go on; `None` if it would read the log from its beginning.
+    pub begun: Option<Begun>,
+    /// Records in the log's whole life.
     pub records: u64,
-    /// Bytes of all good frames, the log's own included.
+    /// Bytes of all good frames that were read, the log's own included.
     pub bytes: u64,
     /// Where the log ends.
     pub end: u64,
@@ -56,12 +57,23 @@ pub struct Summary {
     pub clean: bool,
     /// What would be cut off.
     pub torn: Option<Torn>,
-    /// Hash of the state that the records make, as a server logs it at that position; `None` if the
-    /// beginning of the log has been removed, so that the records could only be decoded.
-    pub state_hash: Option<String>,
+    /// Hash of the state that the records make, as a server logs it at that position.
+    pub state_hash: String,
+    /// How long it took to load the snapshot.
+    #[serde(skip)]
+    pub loading: Duration,
     /// How long it took to read and check, and to apply the records.
     #[serde(skip)]
     pub elapsed: Duration,
+}
+
+/// A snapshot from which reading goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Begun {
+    /// Its position.
+    pub lsn: u64,
+    /// Records before that.
+    pub records: u64,
 }
 
 /// What was written behind the end and never known to be durable.
@@ -82,57 +94,65 @@ impl From<TornTail> for Torn {
     }
 }
 
-impl From<RecoveryReport> for Summary {
-    fn from(report: RecoveryReport) -> Self {
+impl Summary {
+    pub(crate) fn new(report: RecoveryReport, begun: Option<Begun>, image: &Image) -> Self {
         Self {
             uuid: report.uuid,
             epoch: report.epoch,
             segments: report.segments,
-            records: report.records,
+            begun,
+            records: image.records(),
             bytes: report.bytes,
             end: report.end.get(),
             durable_floor: report.durable_floor.get(),
             clean: report.clean,
             torn: report.torn.map(Torn::from),
-            state_hash: None,
+            state_hash: image.hash().to_string(),
+            loading: Duration::ZERO,
             elapsed: report.elapsed,
         }
     }
 }
 
+impl Begun {
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        Self { lsn: snapshot.lsn.get(), records: snapshot.image.records() }
+    }
+}
+
 impl Verdict {
-    /// Reads the whole log and decides as recovery would. Each record must be legal given those
-    /// before it, by the fold that a server starts from.
+    /// Decides as recovery would: goes on from the newest usable snapshot, or else reads the log from
+    /// its beginning. Each record must be legal given those before it, by the fold that a server
+    /// starts from.
     ///
     /// # Errors
     /// The directory cannot be read.
     pub fn on(directory: &Path) -> anyhow::Result<Self> {
+        Ok(Self::with_image(directory)?.0)
+    }
+
+    /// As [`Verdict::on`], with the state at the end; of no use unless the log is sound.
+    ///
+    /// # Errors
+    /// As [`Verdict::on`].
+    pub fn with_image(directory: &Path) -> anyhow::Result<(Self, Image)> {
         check_directory(directory)?;
-        let (from, to) = extent(directory);
-        let mut progress = Progress::over("checking", from, to);
-        // Without its beginning a log does not say what its records follow on.
-        let mut image = (from == Lsn::ZERO).then(Image::new);
-        let mut decoded = 0;
-        let outcome = wal::verify(directory, |record| {
-            match &mut image {
-                Some(image) => image.apply(&record)?,
-                None => codec::decode_record(&record).map(drop)?,
+        let log = Identity::of(directory);
+        let loading = Progress::over("loading a snapshot", Lsn::ZERO, Lsn::ZERO);
+        let (snapshot, floor) = snapshots::newest(directory, log, |_| true)?;
+        let loading = loading.elapsed();
+        let begun = snapshot.as_deref().map(Begun::of);
+        let pass = Pass { directory, log, from: snapshot, floor: floor.as_ref() };
+        let Folded { image, records, outcome } = pass.fold("checking", |_, _| ())?;
+        let verdict = match outcome {
+            Ok(report) if report.segments == 0 => Self::Fresh,
+            Ok(report) => Self::Sound(Summary { loading, ..Summary::new(report, begun, &image) }),
+            Err(damage) => {
+                let before = begun.map_or(0, |begun| begun.records);
+                Self::Refused { records_before: before + records, damage }
             }
-            progress.reach(record.lsn);
-            decoded += 1;
-            Ok::<_, ReplayError>(())
-        });
-        match outcome {
-            Ok(report) if report.segments == 0 => Ok(Self::Fresh),
-            Ok(report) => {
-                let mut summary = Summary::from(report);
-                summary.state_hash = image.map(|image| format!("{:032x}", image.hash().get()));
-                Ok(Self::Sound(summary))
-            }
-            Err(error) => {
-                Ok(Self::Refused { records_before: decoded, damage: Refusal::try_from(error)? })
-            }
-        }
+        };
+        Ok((verdict, image))
     }
 
     /// The file that it names, if any.
@@ -172,14 +192,14 @@ impl fmt::Display for Summary {
         writeln!(f, "uuid          {}", self.uuid)?;
         writeln!(f, "epoch         {}", self.epoch)?;
         writeln!(f, "segments      {}", self.segments)?;
+        if let Some(Begun { lsn, records }) = self.begun {
+            writeln!(f, "begun         at the snapshot at LSN {lsn}, after {records} records")?;
+        }
         writeln!(f, "records       {}", self.records)?;
         writeln!(f, "bytes         {}", self.bytes)?;
         writeln!(f, "end           LSN {}", self.end)?;
         writeln!(f, "durable       at least to LSN {}", self.durable_floor)?;
-        match &self.state_hash {
-            Some(hash) => writeln!(f, "state         {hash}")?,
-            None => writeln!(f, "state         not checked: the log lacks its beginning")?,
-        }
+        writeln!(f, "state         {}", self.state_hash)?;
         match &self.torn {
             Some(torn) => write!(f, "tail          torn: {torn}"),
             None if self.clean => f.write_str("tail          clean: the log was closed in order"),
@@ -192,28 +212,4 @@ impl fmt::Display for Torn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {} bytes would be dropped", self.fault, self.bytes_dropped)
     }
-}
-
-/// A verdict with the directory that it is on.
-#[derive(Debug, Serialize)]
-struct Answer<'a> {
-    #[serde(serialize_with = "shown_path")]
-    directory: &'a PathBuf,
-    #[serde(flatten)]
-    verdict: &'a Verdict,
-}
-
-/// Says what recovery would decide.
-///
-/// # Errors
-/// The log cannot be read, or the answer not be written.
-pub fn verify(place: &Place, output: &mut Output<impl Write>) -> anyhow::Result<Status> {
-    let verdict = Verdict::on(&place.directory)?;
-    if place.json {
-        output.json(&Answer { directory: &place.directory, verdict: &verdict })?;
-    } else {
-        output.line(format_args!("directory     {}", place.directory.display()))?;
-        output.line(&verdict)?;
-    }
-    Ok(verdict.status())
 }

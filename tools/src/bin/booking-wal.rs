@@ -7,7 +7,7 @@ use clap::Parser;
 use tools::Status;
 use tools::arguments::{Arguments, Command};
 use tools::output::Output;
-use tools::{history, listing, manual, repair, tally, verdict};
+use tools::{audit, checkpoint, export, history, listing, manual, repair, state, tally};
 
 const DAMAGED: u8 = 1;
 /// Also what clap exits with when the command line is wrong.
@@ -28,10 +28,13 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<Status> {
     let mut output = Output::new(BufWriter::new(io::stdout().lock()));
     let status = match &arguments.command {
-        Command::Verify(place) => verdict::verify(place, &mut output),
+        Command::Verify(place) => audit::verify(place, &mut output),
         Command::Inspect(request) => listing::inspect(request, &mut output),
         Command::Stats(census) => tally::stats(census, &mut output),
         Command::History(tale) => history::history(tale, &mut output),
+        Command::State(glance) => state::state(glance, &mut output),
+        Command::Export(extract) => export::export(extract, &mut output),
+        Command::Snapshot(place) => checkpoint::snapshot(place, &mut output),
         Command::Repair(surgery) => repair::repair(surgery, &mut output),
         Command::Completions { shell } => manual::completions(*shell, &mut output),
         Command::Man { out } => manual::pages(out.as_deref(), &mut output),

@@ -3,12 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod checkpoint;
 mod damage;
+mod export;
 mod follow;
 mod history;
 mod inspect;
 mod manual;
 mod repair;
 mod run;
+mod snapshots;
 mod sound;
+mod state;
 mod story;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use wal::Log;
+use wal::{Log, Lsn};
 
 use crate::run::{Run, run};
 use crate::story::{self, SEGMENT_BYTES, Story};
@@ -48,8 +48,9 @@ fn repaired(story: &Story) -> u64 {
     assert_eq!(told.code, 0, "{told:?}");
     assert_eq!(told.line_with("verdict"), "verdict       sound");
     assert_eq!(told.line_with("end "), format!("end           LSN {lsn}"));
-    let records = told.line_with("records").split_whitespace().nth(1).unwrap().parse().unwrap();
-    let log = story::open(story.path());
+    let records = told.line_with("records  ").split_whitespace().nth(1).unwrap().parse().unwrap();
+    // The log itself can be opened from wherever a server would begin.
+    let log = story::open_from(story.path(), told.begun());
     story::tell(&log, &story::refrain());
     log.seal().unwrap();
     drop(log);
@@ -140,32 +141,45 @@ fn a_record_that_does_not_decode_is_cut() {
 #[test]
 fn snapshots_beyond_the_cut_are_set_aside_and_the_others_stay() {
     let story = Story::told_with(long);
-    let [before, beyond] =
-        [2, 5].map(|place| format!("snapshot-{:016x}.snap", story.lsns[place].get()));
-    for name in [&before, &beyond] {
-        fs::write(story.path().join(name), name).unwrap();
-    }
+    let [before, beyond] = [2, 5].map(|place| story.snapshot(story.lsns[place]));
+    let beyond_name = beyond.file_name().unwrap().to_str().unwrap();
     story.flip(story.lsns[3].get() + 40);
+    let told = repair(&story, &[]);
+    assert_eq!(told.code, 0, "a server does not read what the snapshot stands for: {told:?}");
+    let begun = format!("sound from the snapshot at LSN {} on", story.lsns[5]);
+    assert!(told.line_with("nothing to repair").contains(&begun), "{told:?}");
+
+    Story::flip_file(&beyond, 100);
     let told = repair(&story, &["--dry-run"]);
-    assert_eq!(told.line_with("set aside"), format!("set aside     DIR/{beyond}"));
+    assert_eq!(told.line_with("set aside"), format!("set aside     DIR/{beyond_name}"));
+    assert_eq!(told.line_with("kept"), "kept          3 records");
     assert_eq!(repaired(&story), 3);
-    assert!(story.path().join(before).exists() && !story.path().join(beyond).exists());
+    assert!(before.exists() && !beyond.exists());
+}
+
+#[test]
+fn a_log_that_ends_before_its_snapshot_is_cut_by_setting_that_aside() {
+    let story = Story::told();
+    let beyond = story.wrong_snapshot(Lsn::new(story.end.get() + 64), story.end, story.uuid);
+    let told = repair(&story, &["--dry-run"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.line_with("lost").contains("what the snapshots say beyond that"), "{told:?}");
+    assert!(!told.stdout.contains("shorten") && !told.stdout.contains("remove"), "{told:?}");
+    assert_eq!(repaired(&story), 10);
+    assert!(!beyond.exists());
 }
 
 #[test]
 fn a_log_without_its_beginning_is_not_cut_before_its_oldest_snapshot() {
-    let story = Story::told_with(|log| {
-        while log.reserved().get() < 2 * SEGMENT_BYTES + 8_192 {
-            log.kick();
-            story::tell_when_there_is_room(log, &story::refrain());
-        }
-    });
-    fs::remove_file(story.segment()).unwrap();
+    let story = Story::told_at_length();
+    let snapshot = story.snapshot(Lsn::new(SEGMENT_BYTES + 4_096));
+    let hidden = story.path().join("hidden");
+    fs::rename(&snapshot, &hidden).unwrap();
+    story.forget_the_beginning();
     story.flip_in(2 * SEGMENT_BYTES, 60);
     let told = repair(&story, &["--dry-run"]);
     assert!(told.line_with("no cut helps").contains("nothing would be left to start from"));
-    let snapshot = format!("snapshot-{:016x}.snap", SEGMENT_BYTES + 4_096);
-    fs::write(story.path().join(snapshot), "").unwrap();
+    fs::rename(&hidden, &snapshot).unwrap();
     assert!(repaired(&story) > 1_000);
 }
 

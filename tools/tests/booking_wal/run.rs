@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use wal::Lsn;
+
 /// What the program left behind.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -36,5 +38,15 @@ impl Run {
     pub(crate) fn line_with(&self, text: &str) -> &str {
         let line = self.stdout.lines().find(|line| line.contains(text));
         line.unwrap_or_else(|| panic!("no line with {text:?} in {self:?}"))
+    }
+
+    /// The position of the snapshot that `verify` began with, or the beginning.
+    pub(crate) fn begun(&self) -> Lsn {
+        let begun = self
+            .stdout
+            .lines()
+            .find_map(|line| line.strip_prefix("begun         at the snapshot at LSN "));
+        let lsn = begun.and_then(|line| line.split(',').next()?.parse().ok());
+        lsn.map_or(Lsn::ZERO, Lsn::new)
     }
 }

@@ -11,6 +11,17 @@ use tempfile::TempDir;
 use crate::run::{Run, program, run};
 use crate::story::{self, SEGMENT_BYTES, Story};
 
+const TOTALS: &str = "users         1
+events        1
+tickets       10: 2 sold, 0 reserved, 8 available
+bookings      2: 0 pending, 1 confirmed, 0 cancelled, 1 expired
+confirmed     151.00 EUR
+";
+const JSON_TOTALS: &str = "\"totals\":{\"users\":1,\"events\":1,\
+    \"tickets\":{\"total\":10,\"sold\":2,\"reserved\":0,\"available\":8},\
+    \"bookings\":{\"pending\":0,\"confirmed\":1,\"cancelled\":0,\"expired\":1},\
+    \"confirmed_amounts\":{\"EUR\":\"151.00\"}}";
+
 #[test]
 fn verify_sums_up() {
     let story = Story::told();
@@ -26,7 +37,7 @@ end           LSN {}
 durable       at least to LSN {}
 state         {}
 tail          clean: the log was closed in order
-verdict       sound
+{TOTALS}verdict       sound
 ",
         story.uuid,
         story.end.get() - 4096,
@@ -44,8 +55,9 @@ fn verify_sums_up_for_machines() {
     let told = run(story.path(), &["verify", "--json"]);
     let expected = format!(
         "{{\"directory\":\"DIR\",\"verdict\":\"sound\",\"uuid\":\"{}\",\"epoch\":1,\
-         \"segments\":2,\"records\":10,\"bytes\":{},\"end\":{},\"durable_floor\":{},\
-         \"clean\":true,\"torn\":null,\"state_hash\":\"{}\"}}\n",
+         \"segments\":2,\"begun\":null,\"records\":10,\"bytes\":{},\"end\":{},\"durable_floor\":{},\
+         \"clean\":true,\"torn\":null,\"state_hash\":\"{}\",{JSON_TOTALS},\
+         \"snapshots\":[]}}\n",
         story.uuid,
         story.end.get() - 4096,
         story.end.get(),

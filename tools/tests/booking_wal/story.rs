@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fs::{self, OpenOptions};
+use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -15,6 +16,7 @@ use booking_manager::domain::{
     UserCreated, UserDeleted, UserId, UserNumber, UserUpdated,
 };
 use booking_manager::image::Image;
+use booking_manager::image::snapshot::{self, Snapshot};
 use tempfile::TempDir;
 use uuid::Uuid;
 use wal::frame::FrameHeader;
@@ -52,11 +54,17 @@ fn after(millis: u64) -> Timestamp {
 }
 
 pub(crate) fn open(directory: &Path) -> Log {
+    open_from(directory, Lsn::ZERO)
+}
+
+/// As [`open`], reading the log from a position that a snapshot is of.
+pub(crate) fn open_from(directory: &Path, start: Lsn) -> Log {
     let mut options = wal::Options::new(directory);
     options.segment_bytes = SEGMENT_BYTES;
     // As with a snapshot of whatever was removed.
     let listing = wal::directory::list(directory).unwrap();
-    options.start = listing.segments.first().map_or(Lsn::ZERO, |segment| segment.base);
+    let first = listing.segments.first().map_or(Lsn::ZERO, |segment| segment.base);
+    options.start = start.max(first);
     let log = loop {
         match Log::open(options.clone(), |_| Ok::<(), Infallible>(())) {
             Ok((log, _)) => break log,
@@ -218,6 +226,40 @@ impl Story {
         self.directory.path()
     }
 
+    /// Writes a snapshot of what the records before `lsn` make; gives its path.
+    pub(crate) fn snapshot(&self, lsn: Lsn) -> PathBuf {
+        self.wrong_snapshot(lsn, lsn, self.uuid)
+    }
+
+    /// Writes a snapshot for `lsn` and the log `uuid` of what the records before `state` make.
+    pub(crate) fn wrong_snapshot(&self, lsn: Lsn, state: Lsn, uuid: Uuid) -> PathBuf {
+        let mut image = Image::new();
+        wal::verify(self.path(), |record| match record.lsn < state {
+            true => image.apply(&record),
+            false => Ok(()),
+        })
+        .unwrap();
+        let snapshot = Snapshot { log: uuid, lsn, image };
+        let go_on = |_| ControlFlow::Continue(());
+        snapshot::write(self.path(), &snapshot, after(0), go_on).unwrap();
+        self.path().join(snapshot::file_name(lsn))
+    }
+
+    /// Goes on into the third segment.
+    pub(crate) fn told_at_length() -> Self {
+        Self::told_with(|log| {
+            while log.reserved().get() < 2 * SEGMENT_BYTES + 8_192 {
+                log.kick();
+                tell_when_there_is_room(log, &refrain());
+            }
+        })
+    }
+
+    /// Removes the first segment, as a server does that no longer needs it.
+    pub(crate) fn forget_the_beginning(&self) {
+        fs::remove_file(self.segment()).unwrap();
+    }
+
     /// The hash of the state that the records make.
     pub(crate) fn state_hash(&self) -> String {
         let mut image = Image::new();
@@ -237,7 +279,11 @@ impl Story {
 
     /// Inverts one bit in the segment with this base.
     pub(crate) fn flip_in(&self, base: u64, offset: u64) {
-        let path = self.path().join(wal::header::segment_name(Lsn::new(base)));
+        Self::flip_file(&self.path().join(wal::header::segment_name(Lsn::new(base))), offset);
+    }
+
+    /// Inverts one bit in a file.
+    pub(crate) fn flip_file(path: &Path, offset: u64) {
         let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
         let mut byte = [0];
         file.read_exact_at(&mut byte, offset).unwrap();
