@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use booking_manager::mirror::{Target, connect, migrate, runtime};
+use booking_manager::mirror::{Limits, Obstacle, Session, Target, connect, migrate, runtime};
 use serde_json::Value;
+use wal::Reader;
 
 use super::cluster::{Database, database};
 use super::compare::{assert_mirrored, mirror, wait_for_state};
@@ -36,7 +37,8 @@ fn dropped_tables_block_until_they_are_made_anew() {
     let server = server(&database);
     let world = World::create(&server, 8, 200);
     crowd(&server, &world, Duration::from_millis(300), 1);
-    database.run("DROP TABLE tickets");
+    // It may meet a batch half-way, and lose.
+    wait_until(LIMIT, "the table is dropped", || database.try_run("DROP TABLE tickets").is_ok());
     crowd(&server, &world, Duration::from_millis(300), 2);
     let error = blocked(&server);
     assert!(error.contains("\"tickets\" does not exist"), "{error}");
@@ -104,7 +106,12 @@ fn the_mirror_of_another_log_is_refused() {
     let mut first = server(&database);
     let world = World::create(&first, 4, 50);
     assert_mirrored(&first, &world, &database);
-    // While the first one runs, it is in the way.
+    // While the first one runs, it is in the way, also of its own log.
+    let log = Reader::open(first.data_dir()).unwrap().segments()[0].header.uuid;
+    let same = runtime().unwrap().block_on(async {
+        Session::begin(&Target::from_url(&database.url()).unwrap(), log, Limits::default()).await
+    });
+    assert_eq!(same.unwrap_err().obstacle(), Some(&Obstacle::Busy));
     let second = server(&database);
     let error = blocked(&second);
     assert!(error.contains("another process is mirroring"), "{error}");
@@ -176,6 +183,29 @@ fn a_slow_postgresql_keeps_no_booking_waiting() {
         assert!(metrics.contains(&format!("\nbooking_mirror_{name} ")), "{name}:\n{metrics}");
     }
     another.run("ROLLBACK");
+    assert_mirrored(&server, &world, &database);
+}
+
+#[test]
+fn a_server_stops_in_the_middle_of_a_batch() {
+    let database = database();
+    let mut server = server(&database);
+    let world = World::create(&server, 4, 50);
+    super::compare::wait_until_mirrored(&server);
+    let another = database.another();
+    another.run("BEGIN; LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE");
+    let show = world.show();
+    server.hold(&world.users[0], &show.id, &show.tickets[..2]);
+    wait_until(LIMIT, "the mirror waits for the lock", || {
+        let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+                       WHERE NOT l.granted AND a.datname = current_database()";
+        database.value::<i64>(waiting) > 0
+    });
+    let start = now();
+    assert!(server.terminate().success());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    another.run("ROLLBACK");
+    server.restart();
     assert_mirrored(&server, &world, &database);
 }
 
