@@ -230,6 +230,24 @@ fn a_full_disk_passes() {
 }
 
 #[test]
+fn roles_that_do_not_exist_or_may_too_little_are_named() {
+    let database = database();
+    let role = format!("role_of_{}", database.name());
+    let url = database.url().replace("postgres://postgres@", &format!("postgres://{role}@"));
+    let server = Settings::new().env("DATABASE_URL", url).start();
+    let world = World::create(&server, 4, 20);
+    let error = blocked(&server);
+    assert!(error.contains("does not let the mirror in") && error.contains(&role), "{error}");
+    database.run(&format!("CREATE ROLE {role} LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC"));
+    wait_until(LIMIT, "the missing right is named", || {
+        let error = mirror(&server)["last_error"].as_str().unwrap_or_default().to_owned();
+        error.contains("lacks a right (permission denied for schema public)")
+    });
+    database.run(&format!("GRANT CREATE ON SCHEMA public TO {role}"));
+    assert_mirrored(&server, &world, &database);
+}
+
+#[test]
 fn nobody_listens_and_the_server_serves_and_stops() {
     let mut server =
         Settings::new().env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none").start();
