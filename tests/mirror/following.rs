@@ -1,8 +1,9 @@
 //! A server with PostgreSQL beside it.
 
 use super::cluster::{Database, database};
-use super::compare::{assert_mirrored, mirror};
-use super::harness::{Load, Server, Settings, World, observe_for};
+use super::compare::{assert_mirrored, mirror, wait_until_mirrored};
+use super::harness::{Call, Load, Server, Settings, World, event_body, observe_for};
+use std::fs;
 use std::time::Duration;
 
 /// A server that mirrors into this database.
@@ -32,4 +33,21 @@ fn every_row_is_what_the_server_answers() {
     assert_eq!(status["lag_bytes"], 0, "{status}");
     assert_eq!(status["lag_seconds"], 0.0, "{status}");
     assert_eq!(status["last_error"], serde_json::Value::Null, "{status}");
+}
+
+#[test]
+fn an_event_of_very_many_seats_is_one_batch() {
+    const SEATS: usize = 1_000_000;
+    let database = database();
+    let server = server(&database);
+    let created = Call::new("POST", "/api/events").json(&event_body(SEATS, 100));
+    server.send(&created).expect(201);
+    wait_until_mirrored(&server);
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    let anonymous = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    let kilobytes: u64 = anonymous.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 64 << 10, "the tickets are sent in pieces, but memory is {anonymous}");
+    let counted: i64 = database.value("SELECT count(DISTINCT seat_number) FROM tickets");
+    assert_eq!(counted, SEATS as i64);
+    assert_eq!(mirror(&server)["batches"], 1);
 }
