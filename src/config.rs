@@ -24,12 +24,16 @@ use std::time::Duration;
 use wal::Durability;
 
 pub use fault::Fault;
-pub use postgres::{Postgres, Secret, SslMode};
+pub use postgres::Postgres;
+
+pub use crate::mirror::{Secret, SslMode};
 
 use flags::Flags;
 
 /// The file that is read besides the environment.
 const DOTENV: &str = ".env";
+
+const SECONDS_PER_HOUR: u64 = 3_600;
 
 /// Everything that can be chosen, checked.
 #[derive(Clone, Debug)]
@@ -60,6 +64,16 @@ pub struct Config {
     pub wal_segment_bytes: u64,
     /// How far the log may run ahead of the disk.
     pub wal_unsynced_bytes_max: u64,
+    /// How far the log grows between two snapshots, in bytes.
+    pub snapshot_log_bytes: u64,
+    /// After what time there is a new snapshot if anything was written.
+    pub snapshot_age: Duration,
+    /// Bytes of the log that are kept anyway.
+    pub wal_retain_bytes: u64,
+    /// For how long the log is kept anyway.
+    pub wal_retain: Duration,
+    /// Bytes of the log that are kept for a mirror that cannot follow.
+    pub wal_mirror_bytes_max: u64,
     /// How long a hold lasts.
     pub hold_ttl: Duration,
     /// How many admission lanes there are.
@@ -70,7 +84,7 @@ pub struct Config {
     pub bookings_max: u64,
     /// How many idempotency keys are kept at a time.
     pub idempotency_keys_max: usize,
-    /// Where the PostgreSQL mirror is to go, if there is to be one.
+    /// Where the PostgreSQL mirror goes, if there is to be one.
     pub postgres: Option<Postgres>,
     /// What kind of installation this is.
     pub environment: Environment,
@@ -192,6 +206,11 @@ impl Config {
             durability: flags.durability,
             wal_segment_bytes: flags.wal_segment_bytes,
             wal_unsynced_bytes_max: flags.wal_unsynced_bytes_max,
+            snapshot_log_bytes: flags.snapshot_log_bytes,
+            snapshot_age: Duration::from_secs(flags.snapshot_age_seconds),
+            wal_retain_bytes: flags.wal_retain_bytes,
+            wal_retain: Duration::from_secs(flags.wal_retain_hours * SECONDS_PER_HOUR),
+            wal_mirror_bytes_max: flags.wal_mirror_bytes_max,
             hold_ttl: Duration::from_secs(flags.hold_ttl_seconds),
             queue_count: flags.queue_count,
             queue_capacity: flags.queue_capacity,
@@ -225,6 +244,11 @@ impl Config {
             ("DURABILITY", self.durability.to_string()),
             ("WAL_SEGMENT_BYTES", self.wal_segment_bytes.to_string()),
             ("WAL_UNSYNCED_BYTES_MAX", self.wal_unsynced_bytes_max.to_string()),
+            ("SNAPSHOT_LOG_BYTES", self.snapshot_log_bytes.to_string()),
+            ("SNAPSHOT_AGE_SECONDS", self.snapshot_age.as_secs().to_string()),
+            ("WAL_RETAIN_BYTES", self.wal_retain_bytes.to_string()),
+            ("WAL_RETAIN_HOURS", (self.wal_retain.as_secs() / SECONDS_PER_HOUR).to_string()),
+            ("WAL_MIRROR_BYTES_MAX", self.wal_mirror_bytes_max.to_string()),
             ("HOLD_TTL_SECONDS", self.hold_ttl.as_secs().to_string()),
             ("QUEUE_COUNT", self.queue_count.to_string()),
             ("QUEUE_CAPACITY", self.queue_capacity.to_string()),

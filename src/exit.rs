@@ -4,8 +4,10 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use booking_manager::engine::OpenError;
+use booking_manager::image::snapshot::SnapshotError;
 use thiserror::Error;
-use wal::{DirectoryError, OpenError, Poison, RecoveryError, SealError};
+use wal::{DirectoryError, Poison, RecoveryError, SealError};
 
 /// Bad configuration.
 pub(crate) const USAGE: u8 = 2;
@@ -57,6 +59,16 @@ impl Failure {
 }
 
 fn open_code(error: &OpenError) -> u8 {
+    match error {
+        OpenError::Log(error) | OpenError::WithoutSnapshot { source: error, .. } => log_code(error),
+        OpenError::Snapshots(SnapshotError::Io { .. }) => CANNOT_CREATE,
+        OpenError::Snapshots(SnapshotError::Damaged { .. } | SnapshotError::Newer { .. })
+        | OpenError::OtherLog { .. } => DATA,
+    }
+}
+
+fn log_code(error: &wal::OpenError) -> u8 {
+    use wal::OpenError;
     match error {
         OpenError::Option(_) => USAGE,
         OpenError::Directory(error) | OpenError::Recovery(RecoveryError::Directory(error)) => {

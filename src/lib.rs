@@ -5,7 +5,7 @@
 //! ```text
 //!  HTTP (hyper)  -> domain checks -> engine: take slots, reserve, decide -> log record -> durable -> answer
 //!                                                                |  group commit (one syncer)
-//!                                                               log -> replay at the next start
+//!                                        snapshots <- fold  <-  log  -> tail -> mirror -> PostgreSQL
 //! ```
 //!
 //! A request is parsed and checked at the edge ([`http`]), decided by the [`engine`] with a few
@@ -21,8 +21,9 @@
 //! 2. [`engine`]: the slot protocol first (`engine/slots.rs`, where its proof stands), then what is
 //!    around it.
 //! 3. [`codec`]: the bytes of a fact. The bytes of the log itself are in `wal/README.md`.
-//! 4. [`http`]: from a socket to the engine and back.
-//! 5. [`clock`], [`config`], [`stats`], [`telemetry`], and `main.rs`, which wires them.
+//! 4. [`image`]: how facts make a state, and the snapshots of it; [`checkpoint`]: when they are made.
+//! 5. [`http`]: from a socket to the engine and back.
+//! 6. [`clock`], [`config`], [`stats`], [`telemetry`], and `main.rs`, which wires them.
 //!
 //! # Architecture invariants
 //!
@@ -35,10 +36,13 @@
 //! - [`http`] knows the engine's face and nothing below it. Status codes are in `http/problem.rs`
 //!   alone.
 //! - Only [`clock`] reads the time of day; everywhere else time is a parameter.
-//! - Recovery is a pure function of the log.
+//! - Recovery is a pure function of the log: [`image`] alone knows how records make a state.
+//! - [`checkpoint`] reads the log as any reader does, and never the engine's tables.
 //! - `unsafe` is in the few files that the tidy test lists, all of them in `wal`.
 //! - A broken invariant stops the process (release builds abort on panic); no input causes one.
 
+#[cfg(not(booking_loom))]
+pub mod checkpoint;
 pub mod clock;
 #[cfg(not(booking_loom))]
 pub mod codec;
@@ -50,6 +54,8 @@ pub mod engine;
 pub mod http;
 #[cfg(not(booking_loom))]
 pub mod image;
+#[cfg(not(booking_loom))]
+pub mod mirror;
 #[cfg(not(booking_loom))]
 pub mod stats;
 mod sync;

@@ -15,16 +15,18 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use booking_manager::checkpoint::{self, Checkpointer, Needed, Retention};
 use booking_manager::clock::Clock;
 use booking_manager::config::{self, Config, CorsOrigins, Request};
-use booking_manager::engine::{Engine, Settings, Sweeper};
+use booking_manager::engine::{Engine, Recovery, Settings, Sweeper};
 use booking_manager::http::{AllowedOrigins, HttpOptions, Running, Server, Shared};
 use booking_manager::image::StateHash;
+use booking_manager::mirror::{self, Marks, Mirror, Watch};
 use booking_manager::stats::{self, Stats};
 use booking_manager::telemetry;
 use flume::RecvTimeoutError;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use wal::{Poison, RecoveryReport};
+use wal::Poison;
 
 use exit::Failure;
 use signals::Signals;
@@ -67,10 +69,14 @@ fn run(config: &Config) -> Result<(), Failure> {
     let stats = Stats::new();
     let shared = Shared::new(Arc::clone(&stats), clock.clone());
     let running = serve(config, &shared)?;
-    let engine = open(config, clock)?;
+    let (engine, recovery) = open(config, clock)?;
     shared.open(Arc::clone(&engine));
     signals.serving();
     let sweeper = Sweeper::start(Arc::clone(&engine)).map_err(Failure::Thread)?;
+    let mirror = start_mirror(config, &engine, &recovery, &stats)?;
+    let watch = mirror.as_ref().map(Mirror::watch);
+    let checkpointer = start_checkpoints(config, Arc::clone(&engine), &recovery, watch)?;
+    stats.show_checkpoints(checkpointer.status());
     let ticker = Ticker::start(stats, Arc::clone(&engine))?;
     tracing::info!("ready");
     let poison = wait(&signals, &engine);
@@ -81,7 +87,7 @@ fn run(config: &Config) -> Result<(), Failure> {
         return Err(Failure::Poisoned(poison));
     }
     running.drain(config.drain_timeout).map_err(Failure::Drain)?;
-    drop((ticker, sweeper));
+    drop((ticker, checkpointer, mirror, sweeper));
     let end = engine.log().seal().map_err(Failure::Seal)?;
     let state = engine.state_hash();
     tracing::info!(
@@ -101,12 +107,6 @@ fn announce(config: &Config) {
         configuration = %config.effective(),
         "starting"
     );
-    if let Some(postgres) = &config.postgres {
-        tracing::warn!(
-            to = %postgres,
-            "PostgreSQL is configured, but this version has no mirror yet: nothing is written there"
-        );
-    }
     let needed =
         u64::try_from(config.max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
     let allowed = allow_files(needed);
@@ -170,8 +170,8 @@ fn write_port(path: &Path, port: u16) -> io::Result<()> {
     std::fs::rename(&unfinished, path)
 }
 
-/// Recovers the state from the log.
-fn open(config: &Config, clock: Clock) -> Result<Arc<Engine>, Failure> {
+/// Recovers the state from the newest snapshot and the log.
+fn open(config: &Config, clock: Clock) -> Result<(Arc<Engine>, Recovery), Failure> {
     let mut options = wal::Options::new(&config.data_dir);
     options.durability = config.durability;
     options.segment_bytes = config.wal_segment_bytes;
@@ -184,13 +184,68 @@ fn open(config: &Config, clock: Clock) -> Result<Arc<Engine>, Failure> {
         idempotency_keys_max: config.idempotency_keys_max,
     };
     tracing::info!(data_dir = %config.data_dir.display(), "recovering");
-    let (engine, report) = Engine::open(options, &settings, clock).map_err(Failure::Open)?;
+    let (engine, recovery) = Engine::open(options, &settings, clock).map_err(Failure::Open)?;
     let state = engine.state_hash();
-    report_recovery(&report, state);
-    Ok(Arc::new(engine))
+    report_recovery(&recovery, state);
+    Ok((Arc::new(engine), recovery))
 }
 
-fn report_recovery(report: &RecoveryReport, state: StateHash) {
+/// Starts the mirror, if PostgreSQL is configured.
+fn start_mirror(
+    config: &Config,
+    engine: &Arc<Engine>,
+    recovery: &Recovery,
+    stats: &Stats,
+) -> Result<Option<Mirror>, Failure> {
+    let Some(postgres) = &config.postgres else { return Ok(None) };
+    let (of, before) = (Arc::clone(engine), recovery.records);
+    let options = mirror::Options {
+        target: postgres.target.clone(),
+        log: config.data_dir.clone(),
+        marks: Box::new(move || Marks {
+            durable: of.log().durable(),
+            records: before + of.log().stats().records,
+        }),
+        clock: engine.clock().clone(),
+    };
+    let mirror = Mirror::start(options).map_err(Failure::Thread)?;
+    stats.show_mirror(mirror.watch());
+    Ok(Some(mirror))
+}
+
+/// Starts to fold the log into snapshots.
+fn start_checkpoints(
+    config: &Config,
+    engine: Arc<Engine>,
+    recovery: &Recovery,
+    mirror: Option<Arc<Watch>>,
+) -> Result<Checkpointer, Failure> {
+    let settings = checkpoint::Settings {
+        directory: config.data_dir.clone(),
+        log_bytes: config.snapshot_log_bytes,
+        age: config.snapshot_age,
+        retention: Retention {
+            bytes: config.wal_retain_bytes,
+            age: config.wal_retain,
+            mirror_bytes_max: config.wal_mirror_bytes_max,
+        },
+    };
+    let needed = Box::new(move || match &mirror {
+        None => Needed::Nothing,
+        Some(mirror) => mirror.confirmed().map_or(Needed::Unknown, Needed::From),
+    });
+    Checkpointer::start(engine, settings, recovery, needed).map_err(Failure::Thread)
+}
+
+fn report_recovery(recovery: &Recovery, state: StateHash) {
+    for (named, error) in &recovery.refused {
+        tracing::error!(
+            lsn = named.lsn.get(),
+            %error,
+            "a snapshot cannot be used; recovered from what was before it"
+        );
+    }
+    let report = &recovery.report;
     if let Some(torn) = &report.torn {
         tracing::warn!(
             file = %torn.file.display(),
@@ -202,7 +257,9 @@ fn report_recovery(report: &RecoveryReport, state: StateHash) {
         );
     }
     tracing::info!(
+        snapshot_lsn = recovery.snapshot.map(|snapshot| snapshot.lsn.get()),
         records = report.records,
+        records_in_all = recovery.records,
         bytes = report.bytes,
         segments = report.segments,
         end_lsn = report.end.get(),

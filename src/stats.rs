@@ -30,15 +30,17 @@ mod shard;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crossbeam::utils::CachePadded;
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::checkpoint;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::engine::Engine;
+use crate::mirror::Watch;
 
 use figures::{Bookings, Connections, Figures};
 use latency::Latency;
@@ -128,6 +130,9 @@ pub struct Stats {
     /// One per recorder that lives, or lived and left its shard to the next. Locked to add one and to
     /// read, never to record.
     shards: Mutex<Vec<Arc<Shard>>>,
+    checkpoints: OnceLock<Arc<checkpoint::Status>>,
+    /// How the mirror is doing, if there is one.
+    mirror: OnceLock<Arc<Watch>>,
 }
 
 /// Records for one thread.
@@ -181,7 +186,19 @@ impl Stats {
             closed: CachePadded::default(),
             refused: CachePadded::default(),
             shards: Mutex::default(),
+            checkpoints: OnceLock::new(),
+            mirror: OnceLock::new(),
         }
+    }
+
+    /// From now on shows what the checkpoints do, too. The first call counts.
+    pub fn show_checkpoints(&self, status: Arc<checkpoint::Status>) {
+        let _ = self.checkpoints.set(status);
+    }
+
+    /// From now on shows how this mirror does, too. The first call counts.
+    pub fn show_mirror(&self, mirror: Arc<Watch>) {
+        let _ = self.mirror.set(mirror);
     }
 
     /// A recorder for one thread.

@@ -163,7 +163,6 @@ fn the_effective_configuration_is_logged_without_secrets() {
     });
     assert!(log.contains("DATABASE_URL=postgres://u:***@h:5432/d?sslmode=prefer"), "{log}");
     assert!(log.contains("SERVER_PORT=0 ") && log.contains("QUEUE_CAPACITY=1024 "), "{log}");
-    assert!(log.contains("this version has no mirror yet"), "{log}");
     assert!(!log.contains("hunter2"), "{log}");
 }
 

@@ -24,9 +24,10 @@ use wal::{Kind, RecordType};
 
 use crate::domain::{
     Amount, Currency, DATE_BYTES_MAX, EMAIL_CHARS_MAX, EVENTS_MAX, EventCreated, EventId,
-    EventNumber, Fact, Held, KEY_CHARS_MAX, KeyBound, NAME_CHARS_MAX, RequestStamp, RowNumber,
-    SEATS_PER_EVENT_MAX, SlotIndex, Subject, TICKETS_PER_BOOKING_MAX, TITLE_CHARS_MAX, Tag,
-    TicketKey, Timestamp, Transition, UserCreated, UserDeleted, UserId, UserNumber, UserUpdated,
+    EventNumber, Fact, Held, KEY_CHARS_MAX, KeyBound, NAME_CHARS_MAX, ROWS_PER_EVENT_MAX,
+    RequestStamp, RowNumber, SEATS_PER_EVENT_MAX, SlotIndex, Subject, TICKETS_PER_BOOKING_MAX,
+    TITLE_CHARS_MAX, Tag, TicketKey, Timestamp, Transition, UserCreated, UserDeleted, UserId,
+    UserNumber, UserUpdated,
 };
 
 /// The longest payload of any fact, in bytes.
@@ -302,14 +303,7 @@ fn transition_out<'a>(fact: &Transition<'a>) -> TransitionV1<'a> {
 }
 
 fn key_bound_out<'a>(fact: &KeyBound<'a>) -> KeyBoundV1<'a> {
-    let (subject, number, row) = match fact.subject {
-        Subject::UserCreated(user) => (0, user.get(), 0),
-        Subject::EventCreated(event) => (1, event.get(), 0),
-        Subject::Held(event, row) => (2, event.get(), row.get()),
-        Subject::HeldAlready(event, row) => (3, event.get(), row.get()),
-        Subject::Confirmed(event, row) => (4, event.get(), row.get()),
-        Subject::Cancelled(event, row) => (5, event.get(), row.get()),
-    };
+    let (subject, number, row) = subject_out(fact.subject);
     let RequestStamp { key, fingerprint } = fact.stamp;
     let stamp = StampV1 { key, fingerprint };
     KeyBoundV1 { stamp, subject, number, row, at: fact.at.millis() }
@@ -387,7 +381,8 @@ fn event_in(number: u32) -> Result<EventNumber, CodecError> {
 }
 
 fn row_in(number: u32) -> Result<RowNumber, CodecError> {
-    (number > 0).then(|| RowNumber::new(number)).ok_or(CodecError::OutOfRange("a row number"))
+    let in_range = (1..=ROWS_PER_EVENT_MAX).contains(&number);
+    in_range.then(|| RowNumber::new(number)).ok_or(CodecError::OutOfRange("a row number"))
 }
 
 fn user_created_in(fact: UserCreatedV1<'_>) -> Result<UserCreated<'_>, CodecError> {
@@ -439,17 +434,35 @@ fn transition_in(fact: TransitionV1<'_>) -> Result<Transition<'_>, CodecError> {
     })
 }
 
-fn key_bound_in(fact: KeyBoundV1<'_>) -> Result<KeyBound<'_>, CodecError> {
-    let booking = || Ok::<_, CodecError>((event_in(fact.number)?, row_in(fact.row)?));
-    let subject = match fact.subject {
-        0 => Subject::UserCreated(UserNumber::new(fact.number)),
-        1 => Subject::EventCreated(event_in(fact.number)?),
-        2 => booking().map(|(event, row)| Subject::Held(event, row))?,
-        3 => booking().map(|(event, row)| Subject::HeldAlready(event, row))?,
-        4 => booking().map(|(event, row)| Subject::Confirmed(event, row))?,
-        5 => booking().map(|(event, row)| Subject::Cancelled(event, row))?,
+/// The three fields that say what a key stands for.
+pub(crate) fn subject_out(subject: Subject) -> (u8, u32, u32) {
+    match subject {
+        Subject::UserCreated(user) => (0, user.get(), 0),
+        Subject::EventCreated(event) => (1, event.get(), 0),
+        Subject::Held(event, row) => (2, event.get(), row.get()),
+        Subject::HeldAlready(event, row) => (3, event.get(), row.get()),
+        Subject::Confirmed(event, row) => (4, event.get(), row.get()),
+        Subject::Cancelled(event, row) => (5, event.get(), row.get()),
+    }
+}
+
+/// What a key stands for, from the three fields.
+pub(crate) fn subject_in(subject: u8, number: u32, row: u32) -> Result<Subject, CodecError> {
+    let booking = || Ok::<_, CodecError>((event_in(number)?, row_in(row)?));
+    let subject = match (subject, row) {
+        (0, 0) => Subject::UserCreated(UserNumber::new(number)),
+        (1, 0) => Subject::EventCreated(event_in(number)?),
+        (2, _) => booking().map(|(event, row)| Subject::Held(event, row))?,
+        (3, _) => booking().map(|(event, row)| Subject::HeldAlready(event, row))?,
+        (4, _) => booking().map(|(event, row)| Subject::Confirmed(event, row))?,
+        (5, _) => booking().map(|(event, row)| Subject::Cancelled(event, row))?,
         _ => return Err(CodecError::OutOfRange("a subject")),
     };
+    Ok(subject)
+}
+
+fn key_bound_in(fact: KeyBoundV1<'_>) -> Result<KeyBound<'_>, CodecError> {
+    let subject = subject_in(fact.subject, fact.number, fact.row)?;
     let StampV1 { key, fingerprint } = fact.stamp;
     Ok(KeyBound { stamp: RequestStamp { key, fingerprint }, subject, at: time_in(fact.at)? })
 }

@@ -210,3 +210,21 @@ proptest! {
         }
     }
 }
+
+/// Found by fuzzing: what a key of a user or an event stands for has no row.
+#[test]
+fn a_row_where_there_is_none_is_refused() {
+    let key_bound = |subject| {
+        let stamp = RequestStamp { key: "", fingerprint: 0 };
+        encode(&Fact::KeyBound(KeyBound { stamp, subject, at: AT })).payload().to_vec()
+    };
+    for subject in
+        [Subject::UserCreated(UserNumber::new(3)), Subject::EventCreated(EventNumber::new(3))]
+    {
+        let mut payload = key_bound(subject);
+        assert!(decode(KEY_BOUND, 1, &payload).is_ok());
+        let row = payload.len() - size_of::<u64>() - size_of::<u32>();
+        payload[row] = 1;
+        assert!(matches!(decode(KEY_BOUND, 1, &payload), Err(CodecError::OutOfRange(_))));
+    }
+}

@@ -63,6 +63,21 @@ pub(super) struct Flags {
     /// Bytes that the log may be ahead of the disk, 131072 to 2147483648; beyond, writes are refused
     #[arg(long, env, value_name = "BYTES", default_value = "134217728", value_parser = whole::<{ parse::UNSYNCED_BYTES_MIN }, { parse::UNSYNCED_BYTES_MAX }, u64>, help_heading = "Storage")]
     pub(super) wal_unsynced_bytes_max: u64,
+    /// Bytes that the log grows between two snapshots, at least 1048576
+    #[arg(long, env, value_name = "BYTES", default_value = "268435456", value_parser = whole::<{ parse::SNAPSHOT_LOG_BYTES_MIN }, { parse::LOG_BYTES_MAX }, u64>, help_heading = "Storage")]
+    pub(super) snapshot_log_bytes: u64,
+    /// Seconds after which there is a new snapshot if anything was written, 1 to 604800
+    #[arg(long, env, value_name = "SECONDS", default_value = "3600", value_parser = whole::<1, { parse::SNAPSHOT_AGE_SECONDS_MAX }, u64>, help_heading = "Storage")]
+    pub(super) snapshot_age_seconds: u64,
+    /// Bytes of the log that are kept, whether or not they are needed
+    #[arg(long, env, value_name = "BYTES", default_value = "1073741824", value_parser = whole::<0, { parse::LOG_BYTES_MAX }, u64>, help_heading = "Storage")]
+    pub(super) wal_retain_bytes: u64,
+    /// Hours for which the log is kept, whether or not it is needed, 0 to 87840
+    #[arg(long, env, value_name = "HOURS", default_value = "0", value_parser = whole::<0, { parse::RETAIN_HOURS_MAX }, u64>, help_heading = "Storage")]
+    pub(super) wal_retain_hours: u64,
+    /// Bytes of the log that are kept for a mirror that cannot follow; beyond, it reloads a snapshot
+    #[arg(long, env, value_name = "BYTES", default_value = "17179869184", value_parser = whole::<0, { parse::LOG_BYTES_MAX }, u64>, help_heading = "Storage")]
+    pub(super) wal_mirror_bytes_max: u64,
 
     /// Seconds that a hold lasts, 1 to 2592000
     #[arg(long, env, value_name = "SECONDS", default_value = "600", value_parser = whole::<1, { parse::HOLD_TTL_SECONDS_MAX }, u64>, help_heading = "Booking")]
@@ -81,50 +96,28 @@ pub(super) struct Flags {
     pub(super) idempotency_keys_max: usize,
 
     /// Host name or address of PostgreSQL
-    #[arg(
-        long,
-        env,
-        value_name = "HOST",
-        help_heading = "PostgreSQL mirror (not part of this version)"
-    )]
+    #[arg(long, env, value_name = "HOST", help_heading = "PostgreSQL mirror")]
     pub(super) db_host: Option<String>,
     /// Port of PostgreSQL [default: 5432]
-    #[arg(long, env, value_name = "PORT", value_parser = whole::<1, 65_535, u16>, help_heading = "PostgreSQL mirror (not part of this version)")]
+    #[arg(long, env, value_name = "PORT", value_parser = whole::<1, 65_535, u16>, help_heading = "PostgreSQL mirror")]
     pub(super) db_port: Option<u16>,
     /// Name of the database
-    #[arg(
-        long,
-        env,
-        value_name = "NAME",
-        help_heading = "PostgreSQL mirror (not part of this version)"
-    )]
+    #[arg(long, env, value_name = "NAME", help_heading = "PostgreSQL mirror")]
     pub(super) db_name: Option<String>,
     /// Name of the role
-    #[arg(
-        long,
-        env,
-        value_name = "NAME",
-        help_heading = "PostgreSQL mirror (not part of this version)"
-    )]
+    #[arg(long, env, value_name = "NAME", help_heading = "PostgreSQL mirror")]
     pub(super) db_user: Option<String>,
     /// Password of the role; better given as a variable, since flags show in the process list
-    #[arg(
-        long,
-        env,
-        value_name = "PASSWORD",
-        help_heading = "PostgreSQL mirror (not part of this version)"
-    )]
+    #[arg(long, env, value_name = "PASSWORD", help_heading = "PostgreSQL mirror")]
     pub(super) db_password: Option<Secret>,
     /// TLS: disable, prefer, require, verify-ca or verify-full [default: prefer]
-    #[arg(long, env, value_name = "MODE", value_parser = parse::ssl_mode, help_heading = "PostgreSQL mirror (not part of this version)")]
+    #[arg(long, env, value_name = "MODE", value_parser = parse::ssl_mode, help_heading = "PostgreSQL mirror")]
     pub(super) db_ssl_mode: Option<SslMode>,
+    /// Certificates of trusted authorities, in PEM [default: those of the system]
+    #[arg(long, env, value_name = "PATH", value_parser = parse::path, help_heading = "PostgreSQL mirror")]
+    pub(super) db_ssl_root_cert: Option<PathBuf>,
     /// All of these at once: postgres://user:password@host:port/name?sslmode=prefer
-    #[arg(
-        long,
-        env,
-        value_name = "URL",
-        help_heading = "PostgreSQL mirror (not part of this version)"
-    )]
+    #[arg(long, env, value_name = "URL", help_heading = "PostgreSQL mirror")]
     pub(super) database_url: Option<Secret>,
 
     /// Kind of installation: development, test, staging or production; it labels the log

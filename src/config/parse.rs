@@ -20,6 +20,11 @@ pub(super) const QUEUE_COUNT_MAX: u64 = 1_024;
 pub(super) const QUEUE_CAPACITY_MAX: u64 = 1 << 20;
 pub(super) const BOOKINGS_MAX_MAX: u64 = 1 << 32;
 pub(super) const IDEMPOTENCY_KEYS_MAX_MAX: u64 = 1 << 30;
+pub(super) const SNAPSHOT_LOG_BYTES_MIN: u64 = 1 << 20;
+pub(super) const SNAPSHOT_AGE_SECONDS_MAX: u64 = 7 * 24 * 3_600;
+pub(super) const RETAIN_HOURS_MAX: u64 = 10 * 366 * 24;
+/// A position in the log is a signed 64-bit number elsewhere.
+pub(super) const LOG_BYTES_MAX: u64 = i64::MAX as u64;
 pub(super) const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 pub(super) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 /// Two frames of the log must fit.
@@ -90,7 +95,7 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, String> {
 }
 
 pub(super) fn ssl_mode(text: &str) -> Result<SslMode, String> {
-    one_of(text, &SslMode::ALL, SslMode::name)
+    SslMode::from_name(text)
 }
 
 /// `*`, or origins with commas between them. An origin is compared byte by byte with what a browser

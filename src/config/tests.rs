@@ -163,7 +163,8 @@ fn secrets_are_masked_everywhere() {
     for config in [&url, &parts] {
         assert!(!config.effective().to_string().contains("hunter2"));
         assert!(!format!("{config:?}").contains("hunter2"));
-        let password = config.postgres.as_ref().and_then(|postgres| postgres.password.as_ref());
+        let password =
+            config.postgres.as_ref().and_then(|postgres| postgres.target.password.as_ref());
         assert_eq!(password.unwrap().reveal(), "hunter2");
     }
     let effective = url.effective().to_string();
@@ -177,7 +178,7 @@ fn secrets_are_masked_everywhere() {
 fn the_help_names_every_setting_and_no_value_of_the_environment() {
     let help = shown(read(&["--help"], &[("DB_PASSWORD", "hunter2")], &[]));
     let names = flags::variables();
-    assert_eq!(names.len(), 28);
+    assert_eq!(names.len(), 34);
     for (variable, flag) in names {
         assert!(help.contains(&format!("[env: {variable}]")), "{variable} is missing:\n{help}");
         assert!(help.contains(&flag), "{flag} is missing:\n{help}");

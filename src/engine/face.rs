@@ -1,5 +1,6 @@
 //! The engine's face: what it is set up with, what it is made of, and how its answers are made.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crossbeam::queue::SegQueue;
@@ -17,6 +18,7 @@ use crate::clock::Clock;
 use crate::domain::{
     BookingStatus, EventNumber, Fact, PublicId, Refusal, RequestStamp, RowNumber, TicketStatus,
 };
+use crate::image::snapshot::{self, Found, Named, SnapshotError, Summary};
 use crate::image::{Image, StateHash};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -118,6 +120,71 @@ pub struct EngineStats {
     pub idempotency_keys: u64,
 }
 
+/// What recovery found.
+#[derive(Debug)]
+pub struct Recovery {
+    /// What it found in the log.
+    pub report: wal::RecoveryReport,
+    /// The snapshot that it began from.
+    pub snapshot: Option<Summary>,
+    /// Newer snapshots that could not be used, and why.
+    pub refused: Vec<(Named, SnapshotError)>,
+    /// Records in the log's whole life.
+    pub records: u64,
+}
+
+/// Why the state could not be recovered. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The log was not opened.
+    #[error(transparent)]
+    Log(#[from] wal::OpenError),
+    /// The log was not opened, and there are snapshots that could not be used.
+    #[error("{source}; snapshots that could not be used: {refused}")]
+    WithoutSnapshot {
+        /// Why the log was not opened.
+        source: wal::OpenError,
+        /// What is wrong with them.
+        refused: String,
+    },
+    /// The snapshots cannot be listed.
+    #[error(transparent)]
+    Snapshots(#[from] SnapshotError),
+    /// The snapshot is not one of this log.
+    #[error("the snapshot at LSN {lsn} is one of the log {snapshot}, and the log here is {log}")]
+    OtherLog {
+        /// Where it stands.
+        lsn: wal::Lsn,
+        /// Of which log it is.
+        snapshot: uuid::Uuid,
+        /// The log that is there.
+        log: uuid::Uuid,
+    },
+}
+
+impl OpenError {
+    fn of(source: wal::OpenError, refused: &[(Named, SnapshotError)]) -> Self {
+        if refused.is_empty() {
+            return Self::Log(source);
+        }
+        let told: Vec<_> = refused.iter().map(|(_, error)| error.to_string()).collect();
+        Self::WithoutSnapshot { source, refused: told.join("; ") }
+    }
+}
+
+/// A snapshot of another log must not be taken for one of this. What is wrong with the log itself
+/// is for the log to say.
+fn check_log(directory: &Path, snapshot: &Summary) -> Result<(), OpenError> {
+    let reader = wal::Reader::open(directory).ok();
+    let log = reader.and_then(|reader| Some(reader.segments().first()?.header.uuid));
+    match log {
+        Some(log) if log != snapshot.log => {
+            Err(OpenError::OtherLog { lsn: snapshot.lsn, snapshot: snapshot.log, log })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// The engine.
 #[derive(Debug)]
 pub struct Engine {
@@ -134,20 +201,32 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Recovers the state from the log in `options.directory` and opens the log for appending.
+    /// Recovers the state from the newest whole snapshot and the log behind it in
+    /// `options.directory`, and opens the log for appending.
     ///
     /// # Errors
     ///
-    /// As [`wal::Log::open`]; a record that contradicts those before it counts as damage there.
+    /// As [`wal::Log::open`]; a record that contradicts those before it counts as damage there. A
+    /// damaged snapshot is none, as long as the log reaches back to the one before it.
     pub fn open(
-        options: wal::Options,
+        mut options: wal::Options,
         settings: &Settings,
         clock: Clock,
-    ) -> Result<(Self, wal::RecoveryReport), wal::OpenError> {
-        let mut image = Image::new();
-        let (log, report) = wal::Log::open(options, |record| image.apply(&record))?;
+    ) -> Result<(Self, Recovery), OpenError> {
+        let Found { newest, refused, durable_floor } = snapshot::newest(&options.directory)?;
+        let (mut image, snapshot) = match newest {
+            Some((snapshot, summary)) => {
+                check_log(&options.directory, &summary)?;
+                (snapshot.image, Some(summary))
+            }
+            None => (Image::new(), None),
+        };
+        options.start = snapshot.map_or(wal::Lsn::ZERO, |summary| summary.lsn);
+        options.durable_floor = options.durable_floor.max(durable_floor);
+        let opened = wal::Log::open(options, |record| image.apply(&record));
+        let (log, report) = opened.map_err(|error| OpenError::of(error, &refused))?;
         image.purge_keys();
-        let newest = image.newest();
+        let (newest, records) = (image.newest(), image.records());
         let store = Store::restored(image, settings.idempotency_keys_max);
         let ttl = settings.hold_ttl.min(HOLD_TTL_MAX).as_millis();
         let engine = Self {
@@ -161,7 +240,7 @@ impl Engine {
             lapsed_tickets: AtomicU64::new(0),
         };
         engine.schedule_restored();
-        Ok((engine, report))
+        Ok((engine, Recovery { report, snapshot, refused, records }))
     }
 
     /// Tells the sweeper of the bookings that were left pending.

@@ -52,8 +52,8 @@ pub use {
     },
     expiry::Sweeper,
     face::{
-        Engine, EngineStats, EventCursor, HOLD_TTL_MAX, HoldRequest, Settings, TicketCursor,
-        UserBookingCursor,
+        Engine, EngineStats, EventCursor, HOLD_TTL_MAX, HoldRequest, OpenError, Recovery, Settings,
+        TicketCursor, UserBookingCursor,
     },
 };
 

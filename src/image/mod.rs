@@ -28,9 +28,9 @@ use pages::Pages;
 use crate::codec::{self, CodecError};
 use crate::domain::{
     BookingStatus, Email, EventCreated, EventDetails, EventNumber, Fact, Held, KEY_RETENTION,
-    KeyBound, PersonName, ROWS_PER_EVENT_MAX, RequestStamp, RowNumber, SlotIndex, Slots, Subject,
-    TICKETS_MAX, TICKETS_PER_BOOKING_MAX, Timestamp, Title, Transition, USERS_MAX, UserCreated,
-    UserDeleted, UserNumber, UserUpdated,
+    KeyBound, PersonName, RequestStamp, RowNumber, SlotIndex, Slots, Subject, TICKETS_MAX,
+    TICKETS_PER_BOOKING_MAX, Timestamp, Title, Transition, USERS_MAX, UserCreated, UserDeleted,
+    UserNumber, UserUpdated,
 };
 
 /// Why a record could not be applied.
@@ -322,9 +322,6 @@ impl Image {
         let ttl_millis = ttl
             .and_then(|ttl| u32::try_from(ttl).ok())
             .ok_or(Illegal("a booking whose deadline does not fit its time"))?;
-        if fact.row.get() > ROWS_PER_EVENT_MAX {
-            return Err(Illegal("a row number beyond the bound"));
-        }
         for &slot in slots {
             let taker = event.last_taker(slot).and_then(|row| event.booking(row));
             if taker.is_some_and(Booking::is_live) {

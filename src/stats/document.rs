@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::figures::{Figures, LogFigures};
 use super::latency::Summary;
+use crate::checkpoint;
+use crate::mirror::Reading;
 
 pub(super) fn render(figures: &Figures) -> Value {
     let Figures { bookings, engine, connections, .. } = figures;
@@ -41,7 +43,8 @@ pub(super) fn render(figures: &Figures) -> Value {
             "idempotency_keys": engine.idempotency_keys,
         },
         "wal": wal(&figures.log),
-        "mirror": {"state": "off"},
+        "snapshot": snapshot(figures),
+        "mirror": mirror(figures.mirror.as_ref()),
         "memory": figures.memory,
     })
 }
@@ -104,6 +107,9 @@ fn wal(log: &LogFigures) -> Value {
         "group_bytes_last": counters.last_group_bytes,
         "group_bytes_max": counters.group_bytes_max,
         "old_holes": counters.old_holes,
+        "first_lsn": log.first.get(),
+        "segments": log.files,
+        "segment_bytes": log.file_bytes,
         "segments_made": counters.segments_made,
         "segments_ahead": counters.segments_ahead,
         "segments_mapped": counters.segments_mapped,
@@ -111,6 +117,45 @@ fn wal(log: &LogFigures) -> Value {
         "refused_no_room": counters.refused_no_room,
         "refused_too_far_ahead": counters.refused_too_far_ahead,
         "disk_full": counters.disk_full,
+    })
+}
+
+/// Positions and lags are null until PostgreSQL has said how far it is.
+fn mirror(mirror: Option<&Reading>) -> Value {
+    let Some(mirror) = mirror else { return json!({"state": "off"}) };
+    let next_try = mirror.next_try.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    json!({
+        "state": mirror.state.name(),
+        "target": mirror.target,
+        "mirrored_lsn": mirror.mirrored.map(wal::Lsn::get),
+        "lag_bytes": mirror.lag_bytes,
+        "lag_records": mirror.lag_records,
+        "lag_seconds": mirror.lag.as_secs_f64(),
+        "records": mirror.records,
+        "records_written": mirror.written,
+        "batches": mirror.batches,
+        "failures": mirror.failures,
+        "breaker": if mirror.breaker_open { "open" } else { "closed" },
+        "next_try_ms": next_try,
+        "last_error": mirror.error,
+    })
+}
+
+fn snapshot(figures: &Figures) -> Value {
+    let checkpoint::Figures { newest, older, made_at, elapsed, made, failed, last_error, .. } =
+        &figures.checkpoints;
+    json!({
+        "lsn": newest.map(|newest| newest.lsn.get()),
+        "older_lsn": older.map(wal::Lsn::get),
+        "bytes": newest.map(|newest| newest.bytes),
+        "records": newest.map(|newest| newest.records),
+        "age_seconds": made_at.map(|at| figures.now.millis_since(at) / 1_000),
+        "elapsed_milliseconds": made_at.map(|_| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+        "made": made,
+        "failed": failed,
+        "last_error": last_error,
+        "segments_removed": figures.checkpoints.segments_removed,
+        "segment_bytes_removed": figures.checkpoints.bytes_removed,
     })
 }
 

@@ -8,8 +8,10 @@ use super::latency::Latency;
 use super::memory::Memory;
 use super::shard::Second;
 use super::{STATUS_CLASSES, Stats};
+use crate::checkpoint;
 use crate::domain::Timestamp;
 use crate::engine::{Engine, EngineStats};
+use crate::mirror;
 
 /// Booking requests that reached the engine; `admitted` is never less than the other two together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +42,10 @@ pub(super) struct LogFigures {
     pub(super) durable: Lsn,
     pub(super) poisoned: Option<String>,
     pub(super) counters: LogStats,
+    /// Segment files, and where the first of them begins.
+    pub(super) files: u64,
+    pub(super) file_bytes: u64,
+    pub(super) first: Lsn,
 }
 
 impl LogFigures {
@@ -49,7 +55,11 @@ impl LogFigures {
         let durable = log.durable();
         let published = log.published();
         let reserved = log.reserved();
+        let segments = log.segments();
         Self {
+            files: segments.len() as u64,
+            file_bytes: segments.iter().map(|segment| segment.bytes).sum(),
+            first: segments.first().map_or(Lsn::ZERO, |segment| segment.base),
             durability: log.durability().to_string(),
             epoch: log.epoch(),
             reserved,
@@ -71,6 +81,7 @@ impl LogFigures {
 pub(super) struct Figures {
     pub(super) started: Timestamp,
     pub(super) uptime: Duration,
+    pub(super) now: Timestamp,
     pub(super) bookings: Bookings,
     pub(super) connections: Connections,
     /// By the first digit of the status, 1 to 5.
@@ -78,6 +89,9 @@ pub(super) struct Figures {
     pub(super) latencies: Vec<Latency>,
     pub(super) engine: EngineStats,
     pub(super) log: LogFigures,
+    /// `None` if there is no mirror.
+    pub(super) mirror: Option<mirror::Reading>,
+    pub(super) checkpoints: checkpoint::Figures,
     pub(super) memory: Memory,
 }
 
@@ -95,12 +109,15 @@ impl Figures {
         Self {
             started: stats.started,
             uptime: stats.uptime(),
+            now: stats.clock.now(),
             bookings: stats.bookings(),
             connections: stats.connections(),
             responses: stats.responses(),
             latencies: stats.latencies(now),
             engine,
             log,
+            mirror: stats.mirror.get().map(|mirror| mirror.read()),
+            checkpoints: stats.checkpoints.get().map(|status| status.figures()).unwrap_or_default(),
             memory: Memory::read(),
         }
     }

@@ -14,6 +14,7 @@ pub fn log_line(stats: &Stats, engine: &Engine) {
 
 fn write(figures: &Figures) {
     let Figures { bookings, engine, connections, log, memory, .. } = figures;
+    let mirror = figures.mirror.as_ref();
     let [_, ok, redirected, refused, broken] = figures.responses;
     tracing::info!(
         total_requests = bookings.admitted,
@@ -42,6 +43,13 @@ fn write(figures: &Figures) {
         wal_sync_max_us = u64::try_from(log.counters.sync_time_max.as_micros()).unwrap_or(u64::MAX),
         wal_old_holes = log.counters.old_holes,
         wal_disk_full = log.counters.disk_full,
+        mirror = mirror.map_or("off", |mirror| mirror.state.name()),
+        mirror_lag_bytes = mirror.and_then(|mirror| mirror.lag_bytes),
+        mirror_lag_records = mirror.and_then(|mirror| mirror.lag_records),
+        mirror_lag_seconds = mirror.map(|mirror| mirror.lag.as_secs_f64()),
+        mirror_error = mirror.and_then(|mirror| mirror.error.as_deref()),
+        snapshot_lsn = figures.checkpoints.newest.map_or(0, |newest| newest.lsn.get()),
+        snapshots_failed = figures.checkpoints.failed,
         memory_anonymous_bytes = memory.anonymous_bytes,
         memory_resident_bytes = memory.resident_bytes,
         "statistics"

@@ -17,6 +17,13 @@
 //! | `booking_wal_lsn_bytes` | gauge | `mark` = `reserved`, `published`, `durable` | the marks on the log |
 //! | `booking_wal_…` | | | the log's counters |
 //! | `booking_wal_poisoned`, `booking_wal_disk_full` | gauge | | 1 if so |
+//! | `booking_mirror_state` | gauge | `state` = `off` and those of the mirror | 1 for the state it is in |
+//! | `booking_mirror_lsn_bytes`, `booking_mirror_lag_bytes`, `booking_mirror_lag_records` | gauge | | once PostgreSQL has said how far it is |
+//! | `booking_mirror_lag_seconds` | gauge | | age of the oldest durable record that PostgreSQL does not have |
+//! | `booking_mirror_batches_total`, `booking_mirror_records_total`, `booking_mirror_failures_total` | counter | | transactions committed, records in them, errors |
+//! | `booking_mirror_breaker_open` | gauge | | 1 while nothing is tried |
+//! | `booking_snapshot_lsn_bytes`, `booking_snapshot_size_bytes` | gauge | | of the newest snapshot |
+//! | `booking_snapshots_total`, `booking_snapshots_failed_total`, `booking_wal_segments_removed_total` | counter | | |
 //! | `booking_uptime_seconds`, `process_start_time_seconds` | gauge | | |
 //! | `process_resident_memory_bytes`, `booking_memory_bytes` | gauge | `kind` for the second | |
 //!
@@ -36,6 +43,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::figures::Figures;
 use super::latency::Latency;
+use crate::mirror::State;
 
 /// The upper ends of the histogram's buckets, in microseconds: 1, 2 and 5 times the powers of ten.
 const BOUNDS_MICROS: [u64; 17] = [
@@ -64,6 +72,8 @@ impl Collector for Exposition {
         page.engine(figures)?;
         page.wal_marks(figures)?;
         page.wal_counters(figures)?;
+        page.mirror(figures)?;
+        page.checkpoints(figures)?;
         page.process(figures)
     }
 }
@@ -109,6 +119,20 @@ impl Page<'_> {
             }
         }
         Ok(())
+    }
+
+    fn checkpoints(&mut self, figures: &Figures) -> fmt::Result {
+        let checkpoints = &figures.checkpoints;
+        let lsn = checkpoints.newest.map_or(0, |newest| newest.lsn.get());
+        let help = "Position of the newest snapshot";
+        self.gauge("booking_snapshot_lsn", help, Some(&Unit::Bytes), lsn)?;
+        let bytes = checkpoints.newest.map_or(0, |newest| newest.bytes);
+        self.gauge("booking_snapshot_size", "Its length", Some(&Unit::Bytes), bytes)?;
+        self.counter("booking_snapshots", "Snapshots made", None, checkpoints.made)?;
+        let help = "Checkpoints that failed";
+        self.counter("booking_snapshots_failed", help, None, checkpoints.failed)?;
+        let removed = checkpoints.segments_removed;
+        self.counter("booking_wal_segments_removed", "Segments removed", None, removed)
     }
 
     fn requests(&mut self, figures: &Figures) -> fmt::Result {
@@ -224,6 +248,44 @@ impl Page<'_> {
         let name = "booking_wal_sync_time";
         let encoder = self.0.encode_descriptor(name, help, unit, MetricType::Counter)?;
         ConstCounter::new(counters.sync_time.as_secs_f64()).encode(encoder)
+    }
+
+    fn mirror(&mut self, figures: &Figures) -> fmt::Result {
+        let mirror = figures.mirror.as_ref();
+        let now = mirror.map_or("off", |mirror| mirror.state.name());
+        let states = ["off"].into_iter().chain(State::ALL.map(State::name));
+        let states = states.map(|state| (state, u64::from(state == now)));
+        let help = "1 for the state that the PostgreSQL mirror is in";
+        self.family(("booking_mirror_state", help, None, MetricType::Gauge), "state", states)?;
+        let Some(mirror) = mirror else { return Ok(()) };
+        let bytes = Some(&Unit::Bytes);
+        for (name, help, unit, value) in [
+            (
+                "lsn",
+                "PostgreSQL holds the log before it",
+                bytes,
+                mirror.mirrored.map(wal::Lsn::get),
+            ),
+            ("lag", "Durable bytes that PostgreSQL does not hold", bytes, mirror.lag_bytes),
+            ("lag_records", "Records that PostgreSQL does not hold", None, mirror.lag_records),
+        ] {
+            if let Some(value) = value {
+                self.gauge(&format!("booking_mirror_{name}"), help, unit, value)?;
+            }
+        }
+        let help = "Age of the oldest durable record that PostgreSQL does not hold";
+        let lag = mirror.lag.as_secs_f64();
+        self.gauge("booking_mirror_lag", help, Some(&Unit::Seconds), lag)?;
+        let help = "1 while nothing is tried";
+        self.gauge("booking_mirror_breaker_open", help, None, u64::from(mirror.breaker_open))?;
+        for (name, help, value) in [
+            ("batches", "Transactions committed", mirror.batches),
+            ("records", "Records written", mirror.written),
+            ("failures", "Errors of the mirror", mirror.failures),
+        ] {
+            self.counter(&format!("booking_mirror_{name}"), help, None, value)?;
+        }
+        Ok(())
     }
 
     fn process(&mut self, figures: &Figures) -> fmt::Result {

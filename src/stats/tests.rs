@@ -36,6 +36,9 @@ fn log() -> LogFigures {
         published: Lsn::new(200),
         durable: Lsn::new(100),
         poisoned: None,
+        files: 2,
+        file_bytes: 8192,
+        first: Lsn::ZERO,
         counters,
     }
 }

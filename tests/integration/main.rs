@@ -24,5 +24,6 @@ mod known_failures;
 mod large;
 mod money;
 mod shutdown;
+mod snapshots;
 mod tour;
 mod transport;

@@ -6,6 +6,7 @@ use super::{File, assert_none, files, sample};
 
 /// Modules of the main crate, as far as a rule names them.
 const MODULES: &[&str] = &[
+    "checkpoint",
     "clock",
     "codec",
     "config",
@@ -49,6 +50,11 @@ const LAYERS: &[Layer] = &[
         place: "src/image",
         modules: &["image", "domain", "codec"],
         crates: Crates::Not(&["clap", "dotenvy", "hyper", "serde", "tokio"]),
+    },
+    Layer {
+        place: "src/checkpoint",
+        modules: &["checkpoint", "engine", "image", "domain", "clock"],
+        crates: Crates::Not(&["clap", "dotenvy", "hyper", "tokio"]),
     },
     Layer {
         place: "src/engine",

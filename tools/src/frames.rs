@@ -2,8 +2,9 @@
 //!
 //! What counts as damage is decided by [`wal::Reader`], as in recovery, with one exception that a
 //! reader of single frames cannot see: a log whose last segment is gone, file and all, reads as one
-//! that ends there. [`crate::verdict`] notices it. A segment header that is damaged stops this as
-//! it stops recovery, since without it no frame of the log can be told from chance.
+//! that ends there. [`crate::verdict`] notices it. A segment header that is damaged stops recovery,
+//! but not this: that segment is named and left out, since without its header no frame in it can be
+//! told from chance, and reading goes on behind it.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -113,26 +114,16 @@ pub fn follow(
     mut visit: impl FnMut(Found<'_>) -> anyhow::Result<ControlFlow<()>>,
 ) -> anyhow::Result<()> {
     check_directory(directory)?;
-    let (mut reader, size) = loop {
-        let reader = match Reader::open(directory) {
-            Ok(reader) => reader,
-            Err(error) => {
-                let damage = damage_in(error)?;
-                return visit(Found::Damage(Fault::from(&damage), Beyond::Nothing)).map(drop);
-            }
-        };
-        let first = reader.segments().first().map(|segment| segment.header);
-        if let Some(first) = first {
-            break (reader, first.segment_size);
-        }
-        // There is no log yet.
-        if idle()?.is_break() {
-            return Ok(());
-        }
-    };
+    let mut reader = Reader::open_lenient(directory)?;
     loop {
+        let size = reader.segment_size();
         let flow = match reader.next_frame() {
-            Ok(Some(view)) => visit(Found::Frame(view, Frames { directory, size }))?,
+            Ok(Some(view)) => {
+                // Known since before the frame was read, but for the first one of a new log.
+                let size = size.or_else(|| segment_size(directory));
+                let size = size.context("a frame in a log without a single good header")?;
+                visit(Found::Frame(view, Frames { directory, size }))?
+            }
             Ok(None) => idle()?,
             Err(ReadError::CutBehindReader { cut, read }) => {
                 reader.seek(cut)?;
@@ -140,7 +131,7 @@ pub fn follow(
             }
             Err(error) => {
                 let damage = damage_in(error)?;
-                let beyond = go_on(&mut reader, &damage)?;
+                let beyond = reader.skip_damage()?.map_or(Beyond::Nothing, Beyond::Skipped);
                 let flow = visit(Found::Damage(Fault::from(&damage), beyond))?;
                 if beyond == Beyond::Nothing { ControlFlow::Break(()) } else { flow }
             }
@@ -151,26 +142,22 @@ pub fn follow(
     }
 }
 
+fn segment_size(directory: &Path) -> Option<SegmentSize> {
+    Reader::open_lenient(directory).ok()?.segment_size()
+}
+
 /// What is damaged, if that is what the error says; the others say that the log could not be read.
 pub(crate) fn damage_in(error: ReadError) -> anyhow::Result<Damage> {
     match error {
         ReadError::Damage(damage) => Ok(damage),
         error @ ReadError::Directory(_) => Err(error.into()),
-        error @ (ReadError::NoSuchPosition { .. }
-        | ReadError::Removed { .. }
-        | ReadError::CutBehindReader { .. }) => {
+        error @ ReadError::Removed { .. } => {
+            let removed = "a server beside this has removed segments; run it again";
+            Err(anyhow::Error::new(error).context(removed))
+        }
+        error @ (ReadError::NoSuchPosition { .. } | ReadError::CutBehindReader { .. }) => {
             let restarted = "a server has started beside this and changed the log; run it again";
             Err(anyhow::Error::new(error).context(restarted))
         }
     }
-}
-
-fn go_on(reader: &mut Reader, damage: &Damage) -> anyhow::Result<Beyond> {
-    // A whole frame of a newer version: the reader stands behind it already, and skipping from
-    // there would lose the frame that follows.
-    let behind = reader.position().since(damage.lsn);
-    if behind > 0 {
-        return Ok(Beyond::Skipped(behind));
-    }
-    Ok(reader.skip_damage()?.map_or(Beyond::Nothing, Beyond::Skipped))
 }

@@ -125,7 +125,8 @@ impl Chain {
     pub fn load(listing: &Listing) -> Result<Self, ChainError> {
         let mut segments: Vec<Segment> = Vec::with_capacity(listing.segments.len());
         for file in &listing.segments {
-            let header = read_header(file)?;
+            let (header, length) = read_header(file)?;
+            check_length(&header, length).map_err(|fault| damage(file, Reason::Chain(fault)))?;
             if let Some(previous) = segments.last_mut() {
                 check_follows(&previous.header, &header)
                     .map_err(|fault| damage(file, Reason::Chain(fault)))?;
@@ -205,8 +206,8 @@ impl Segment {
     }
 }
 
-/// Reads one segment's header and checks it against the file.
-fn read_header(segment: &SegmentFile) -> Result<SegmentHeader, ChainError> {
+/// Reads one segment's header, checks it against the file's name, and tells the file's length.
+pub(crate) fn read_header(segment: &SegmentFile) -> Result<(SegmentHeader, u64), ChainError> {
     let path: &Path = &segment.path;
     let file = File::open(path).map_err(IoFault::of("open", path))?;
     let length = file.metadata().map_err(IoFault::of("stat", path))?.len();
@@ -215,17 +216,23 @@ fn read_header(segment: &SegmentFile) -> Result<SegmentHeader, ChainError> {
     file.read_exact_at(&mut bytes[..there], 0).map_err(IoFault::of("read", path))?;
     let header = SegmentHeader::decode(&bytes[..there])
         .map_err(|fault| damage(segment, Reason::Header(fault)))?;
-    let fault = if header.base != segment.base {
-        ChainFault::WrongBase { found: header.base.get() }
-    } else if header.segment_size.get() != length {
-        ChainFault::WrongFileLength { expected: header.segment_size.get(), found: length }
-    } else {
-        return Ok(header);
-    };
-    Err(damage(segment, Reason::Chain(fault)).into())
+    if header.base != segment.base {
+        let fault = ChainFault::WrongBase { found: header.base.get() };
+        return Err(damage(segment, Reason::Chain(fault)).into());
+    }
+    Ok((header, length))
 }
 
-fn check_follows(previous: &SegmentHeader, next: &SegmentHeader) -> Result<(), ChainFault> {
+/// Checks that the file is one segment long.
+pub(crate) fn check_length(header: &SegmentHeader, found: u64) -> Result<(), ChainFault> {
+    let expected = header.segment_size.get();
+    if found == expected { Ok(()) } else { Err(ChainFault::WrongFileLength { expected, found }) }
+}
+
+pub(crate) fn check_follows(
+    previous: &SegmentHeader,
+    next: &SegmentHeader,
+) -> Result<(), ChainFault> {
     if next.uuid != previous.uuid {
         return Err(ChainFault::OtherLog { expected: previous.uuid, found: next.uuid });
     }
@@ -246,6 +253,6 @@ fn check_follows(previous: &SegmentHeader, next: &SegmentHeader) -> Result<(), C
     Ok(())
 }
 
-fn damage(segment: &SegmentFile, reason: Reason) -> Damage {
+pub(crate) fn damage(segment: &SegmentFile, reason: Reason) -> Damage {
     Damage { path: segment.path.clone(), offset: 0, lsn: segment.base, reason }
 }

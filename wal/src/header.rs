@@ -236,7 +236,9 @@ impl SegmentHeader {
         bytes
     }
 
-    /// Reads a header and checks all that can be checked without looking at other segments.
+    /// Reads a header and checks all that can be checked without looking at other segments. Any
+    /// bytes at all may be given: the outcome is a header or a fault, never a panic, and encoding
+    /// the header gives the same bytes again.
     ///
     /// # Errors
     /// The first fault found, in the order of [`HeaderFault`].

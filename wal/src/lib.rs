@@ -11,7 +11,8 @@
 //! 5. [`chain`]: the segments' headers, checked against each other.
 //! 6. `scan` and `walk`: frame after frame, segment after segment; `start`: from where.
 //! 7. [`recovery`]: decides where the log ends, or that it must not be opened.
-//! 8. [`reader`]: reads a log without owning it, also that of a running server.
+//! 8. [`reader`]: reads a log without owning it, also that of a running server; `pieces`: and one
+//!    whose segments do not hold together.
 //! 9. `marks`: the four positions of a log in use, and how room is claimed.
 //! 10. `ring`: the mapped memory behind them; `sigbus`: what is said when it fails.
 //! 11. `append` and `reservation`: from a claim to a committed frame, and the walk that publishes.
@@ -38,6 +39,7 @@ mod marks;
 #[cfg(all(test, booking_loom))]
 mod models;
 mod options;
+mod pieces;
 mod poison;
 pub mod reader;
 pub mod recovery;

@@ -14,6 +14,7 @@
 //! The owner may remove old segments meanwhile. The one that is being read stays readable; if the
 //! one behind it is gone as well, [`ReadError::Removed`] says where the log begins now.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -22,7 +23,8 @@ use crate::chain::{Chain, ChainError};
 use crate::damage::Damage;
 use crate::directory::{self, DirectoryError, IoFault};
 use crate::frame::{FRAME_ALIGN, FrameHeader, FrameView, Record};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, SegmentSize};
+use crate::pieces::{Piece, Pieces, Standing};
 use crate::scan::ReadFrom;
 use crate::walk::{Stop, Walk, check_known};
 
@@ -81,6 +83,15 @@ impl From<ChainError> for ReadError {
     }
 }
 
+/// What a header is to a reader that is damaged or does not fit.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Mode {
+    /// The end of reading, as it is of recovery.
+    Strict,
+    /// Damage like any other, behind which reading goes on.
+    Lenient,
+}
+
 /// A position in the log of a directory.
 #[derive(Debug)]
 pub struct Reader {
@@ -92,6 +103,10 @@ pub struct Reader {
     durable: Option<Lsn>,
     /// The end at which evidence was looked for already, so that polling an idle log is cheap.
     examined: Option<Lsn>,
+    mode: Mode,
+    /// What follows the piece being read; empty unless lenient.
+    rest: VecDeque<Piece>,
+    standing: Standing,
 }
 
 impl Reader {
@@ -100,12 +115,30 @@ impl Reader {
     /// # Errors
     /// A header that cannot be read, or a failed system call.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, ReadError> {
+        Self::open_as(directory.into(), Mode::Strict)
+    }
+
+    /// A reader for looking at a log that recovery would refuse: a segment whose header is damaged,
+    /// or that does not fit the ones before it, is one more [`Damage`], behind which
+    /// [`Reader::skip_damage`] goes on at the next segment that can be read. Behind the last damage it
+    /// follows the log like any reader, but segments that come and do not fit it does not see.
+    ///
+    /// # Errors
+    /// A failed system call.
+    pub fn open_lenient(directory: impl Into<PathBuf>) -> Result<Self, ReadError> {
+        Self::open_as(directory.into(), Mode::Lenient)
+    }
+
+    fn open_as(directory: PathBuf, mode: Mode) -> Result<Self, ReadError> {
         let mut reader = Self {
-            directory: directory.into(),
+            directory,
             walk: None,
             read: Lsn::ZERO,
             durable: None,
             examined: None,
+            mode,
+            rest: VecDeque::new(),
+            standing: Standing::Frames,
         };
         reader.begin()?;
         Ok(reader)
@@ -113,20 +146,32 @@ impl Reader {
 
     /// Begins anew with the segments that are there now.
     fn begin(&mut self) -> Result<(), ReadError> {
-        let mut lost = None;
-        self.walk = loop {
-            let chain = Chain::load_live(&self.directory, Lsn::ZERO)?;
-            let first = chain.segments.first().map(|segment| segment.header.base);
-            match Walk::begin(chain, ReadFrom::Cache) {
-                // Removed just now. Others follow, so the same one cannot be lost twice.
-                Err(fault) if fault.is_missing() && lost != first => lost = first,
-                outcome => break outcome?,
+        self.walk = match self.mode {
+            Mode::Strict => self.first_walk()?,
+            Mode::Lenient => {
+                let Pieces { first, rest } = Pieces::load(&directory::list(&self.directory)?)?;
+                self.rest = rest;
+                self.standing = Standing::Frames;
+                Walk::begin(first, ReadFrom::Cache)?
             }
         };
         self.limit_walk();
         self.read = self.walk.as_ref().map_or(Lsn::ZERO, Walk::position);
         self.examined = None;
         Ok(())
+    }
+
+    fn first_walk(&self) -> Result<Option<Walk>, ReadError> {
+        let mut lost = None;
+        loop {
+            let chain = Chain::load_live(&self.directory, Lsn::ZERO)?;
+            let first = chain.segments.first().map(|segment| segment.header.base);
+            match Walk::begin(chain, ReadFrom::Cache) {
+                // Removed just now. Others follow, so the same one cannot be lost twice.
+                Err(fault) if fault.is_missing() && lost != first => lost = first,
+                outcome => return Ok(outcome?),
+            }
+        }
     }
 
     /// The directory being read.
@@ -141,7 +186,15 @@ impl Reader {
         self.walk.as_ref().map_or(Lsn::ZERO, Walk::position)
     }
 
-    /// The segments that the reader knows of.
+    /// Size of the log's segments, if it has any with a header that can be read.
+    #[must_use]
+    pub fn segment_size(&self) -> Option<SegmentSize> {
+        let read = self.walk.iter().map(Walk::chain);
+        let rest = self.rest.iter().map(|piece| &piece.chain);
+        read.chain(rest).find_map(Chain::segment_size)
+    }
+
+    /// The segments that the reader knows of; those of the piece that it is reading, if lenient.
     #[must_use]
     pub fn segments(&self) -> &[crate::chain::Segment] {
         self.walk.as_ref().map_or(&[], |walk| &walk.chain().segments)
@@ -168,6 +221,9 @@ impl Reader {
     /// record.
     pub fn seek(&mut self, lsn: Lsn) -> Result<(), ReadError> {
         self.begin()?;
+        if self.mode == Mode::Lenient {
+            return self.seek_in_pieces(lsn);
+        }
         let Some(walk) = &mut self.walk else {
             return Err(ReadError::NoSuchPosition { lsn, first: Lsn::ZERO, end: Lsn::ZERO });
         };
@@ -189,6 +245,25 @@ impl Reader {
                 Err(ReadError::NoSuchPosition { lsn, first, end })
             }
             Err(fault) => Err(self.removed(lsn, fault)),
+        }
+    }
+
+    fn seek_in_pieces(&mut self, lsn: Lsn) -> Result<(), ReadError> {
+        let first = self.position();
+        let mut end = first;
+        loop {
+            if let Some(walk) = &mut self.walk {
+                if lsn.is_aligned() && walk.seek(lsn)? {
+                    self.read = walk.position();
+                    return Ok(());
+                }
+                end = walk.chain().segments.last().map_or(end, |segment| segment.header.end());
+            }
+            let Some(piece) = self.rest.pop_front() else {
+                self.begin()?;
+                return Err(ReadError::NoSuchPosition { lsn, first, end });
+            };
+            self.walk = Walk::begin(piece.chain, ReadFrom::Cache)?.or(self.walk.take());
         }
     }
 
@@ -234,8 +309,11 @@ impl Reader {
     }
 
     fn advance(&mut self) -> Result<Option<FrameHeader>, ReadError> {
-        if self.walk.is_none() {
+        if self.standing == Standing::Frames && self.walk.is_none() {
             self.begin()?;
+        }
+        if self.standing != Standing::Frames || self.walk.is_none() {
+            return self.end_of_piece();
         }
         loop {
             let Some(walk) = &mut self.walk else {
@@ -248,7 +326,12 @@ impl Reader {
                 Ok(header) => {
                     return self.take(header).map(Some);
                 }
+                Err(Stop::Full) if !self.rest.is_empty() => return self.end_of_piece(),
                 Err(Stop::Io(fault)) if fault.is_missing() => {
+                    if !self.rest.is_empty() {
+                        let lsn = walk.position();
+                        return Err(self.removed(lsn, fault));
+                    }
                     if !self.refresh()? {
                         return Err(fault.into());
                     }
@@ -264,12 +347,45 @@ impl Reader {
                     if walk.in_closed_epoch() || self.durable.is_some_and(|d| damage.lsn < d) {
                         return Err(damage.into());
                     }
+                    if !self.rest.is_empty() {
+                        return self.end_of_piece_or_damage(damage);
+                    }
                     if !self.refresh()? {
                         return self.end_or_damage(damage);
                     }
                 }
             }
         }
+    }
+
+    /// Behind a piece of a log that does not hold together.
+    fn end_of_piece(&mut self) -> Result<Option<FrameHeader>, ReadError> {
+        let Some(next) = self.rest.front() else {
+            return Ok(None);
+        };
+        if self.standing == Standing::Frames {
+            self.standing = Standing::Break(self.piece_end().unwrap_or(next.damage.lsn));
+        }
+        Err(next.damage.clone().into())
+    }
+
+    fn piece_end(&self) -> Option<Lsn> {
+        let last = self.walk.as_ref()?.chain().segments.last()?;
+        Some(last.header.end())
+    }
+
+    /// A bad frame in the last epoch of a piece. Where that epoch was cut is not known if the header
+    /// behind the piece cannot be read: it is the end of the piece, unless something written follows.
+    fn end_of_piece_or_damage(&mut self, damage: Damage) -> Result<Option<FrameHeader>, ReadError> {
+        let Some(walk) = &self.walk else {
+            return Ok(None);
+        };
+        let evidence = walk.evidence()?;
+        let durable = walk.chain().durable_floor().max(evidence.durable);
+        if damage.lsn < durable || evidence.first_frame.is_some() {
+            return Err(damage.into());
+        }
+        self.end_of_piece()
     }
 
     /// Yields a whole frame, behind which the walk stands, if this version may read on behind it.
@@ -321,7 +437,12 @@ impl Reader {
         };
         let current = walk.segment().header;
         let lsn = walk.position();
-        let mut chain = Chain::load_live(&self.directory, current.base)?;
+        let mut chain = match Chain::load_live(&self.directory, current.base) {
+            Ok(chain) => chain,
+            // Named already, or of no use to whoever looks at a damaged log.
+            Err(ChainError::Damage(_)) if self.mode == Mode::Lenient => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
         let Some(first) = chain.segments.first().map(|segment| segment.header) else {
             return Err(ReadError::NoSuchPosition { lsn, first: Lsn::ZERO, end: Lsn::ZERO });
         };
@@ -352,12 +473,16 @@ impl Reader {
 
     /// Goes on behind the damage at which the reader stands: behind the frame if it is whole (and of
     /// a newer version), or else to the next whole frame, or to the next segment if this one has
-    /// none. Returns the bytes skipped, or `None` when nothing
+    /// none; behind a damaged header, to the next segment that can be read. Returns the bytes skipped, or `None` when nothing
     /// readable follows; the reader then stays.
     ///
     /// # Errors
     /// A failed system call.
     pub fn skip_damage(&mut self) -> Result<Option<u64>, ReadError> {
+        if let Standing::Break(behind) = self.standing {
+            return self.skip_break(behind);
+        }
+        let piece_end = self.piece_end().filter(|_| !self.rest.is_empty());
         let Some(walk) = &mut self.walk else {
             return Ok(None);
         };
@@ -373,10 +498,39 @@ impl Reader {
         }
         let target = match walk.next_whole_frame(from.plus(FRAME_ALIGN as u64)) {
             Ok(Some(target)) => target,
-            Ok(None) => return Ok(None),
+            Ok(None) => {
+                let Some(end) = piece_end else {
+                    return Ok(None);
+                };
+                self.standing = Standing::Break(end);
+                return Ok(Some(end.since(from)));
+            }
             Err(fault) => return Err(self.removed(from, fault)),
         };
         walk.seek(target)?;
         Ok(Some(target.since(from)))
+    }
+
+    /// Goes on behind what is wrong between two pieces; everything before `behind` is accounted for.
+    fn skip_break(&mut self, behind: Lsn) -> Result<Option<u64>, ReadError> {
+        let Some(piece) = self.rest.front() else {
+            return Ok(None);
+        };
+        let readable = piece.chain.segments.first().map(|segment| segment.header.base);
+        let next = readable.or(self.rest.get(1).map(|piece| piece.damage.lsn));
+        let Some(to) = next else {
+            return Ok(None);
+        };
+        let chain = self.rest.pop_front().map(|piece| piece.chain).unwrap_or_default();
+        match Walk::begin(chain, ReadFrom::Cache)? {
+            Some(walk) => {
+                self.read = walk.position();
+                self.walk = Some(walk);
+                self.limit_walk();
+                self.standing = Standing::Frames;
+            }
+            None => self.standing = Standing::Break(to),
+        }
+        Ok(Some(to.since(behind)))
     }
 }

@@ -4,10 +4,12 @@
 
 mod support;
 
-use support::{SIZE, Seen, Writer, directory, recovered};
+use support::{NOTE, SIZE, Seen, Writer, directory, recovered};
 use tempfile::TempDir;
+use wal::chain::ChainFault;
 use wal::frame::FrameFault;
-use wal::{Damage, Kind, Lsn, ReadError, Reader, Reason};
+use wal::header::HeaderFault;
+use wal::{Damage, Kind, Lsn, ReadError, Reader, Reason, RecordType};
 
 /// Everything up to the end or the next error.
 fn read_on(reader: &mut Reader) -> Result<Vec<Seen>, ReadError> {
@@ -224,4 +226,256 @@ fn a_directory_without_a_log_reads_as_empty_until_there_is_one() {
     writer.append(b"one");
     writer.save(dir.path());
     assert_eq!(read_on(&mut reader).unwrap().len(), 1);
+}
+
+#[test]
+fn a_frame_of_a_newer_version_is_skipped_alone_wherever_it_stands() {
+    let newer = RecordType { kind: Kind::new(9), ..NOTE };
+    let mut writer = Writer::new();
+    writer.append(b"one");
+    let first = writer.append_as(newer, b"what");
+    let second = writer.append_as(newer, &[7; 100]);
+    writer.append(b"two");
+    let last = writer.append_as(newer, b"at the end");
+    let dir = saved(&writer);
+    let mut reader = Reader::open(dir.path()).unwrap();
+    let (mut payloads, mut skipped) = (Vec::new(), Vec::new());
+    loop {
+        match reader.next_record() {
+            Ok(Some(record)) => payloads.push(record.payload.to_vec()),
+            Ok(None) => break,
+            Err(ReadError::Damage(damage)) => {
+                assert_eq!(damage.reason, Reason::NewerFrame { kind: 9, flags: 0 });
+                assert_eq!(reader.position(), damage.lsn, "the reader stays in front of it");
+                assert_eq!(read_on(&mut reader).map_err(drop), Err(()), "until it is skipped");
+                skipped.push((damage.lsn, reader.skip_damage().unwrap()));
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(payloads, [b"one", b"two"]);
+    assert_eq!(skipped, [(first, Some(64)), (second, Some(160)), (last, Some(64))]);
+    // What comes behind it is read as well.
+    let three = writer.append(b"three");
+    writer.update(dir.path());
+    assert_eq!(read_on(&mut reader).unwrap(), [(three, b"three".to_vec())]);
+}
+
+#[test]
+fn skipping_where_nothing_is_wrong_skips_nothing() {
+    let mut writer = Writer::new();
+    let lsn = writer.append(b"one");
+    let dir = saved(&writer);
+    let mut reader = Reader::open(dir.path()).unwrap();
+    assert_eq!(reader.skip_damage().unwrap(), Some(0));
+    assert_eq!(read_on(&mut reader).unwrap(), [(lsn, b"one".to_vec())]);
+    assert_eq!(reader.skip_damage().unwrap(), None, "nothing follows the end");
+}
+
+/// Everything that a lenient reader finds, and all damage with what was skipped.
+fn leniently(dir: &TempDir) -> (Vec<Lsn>, Vec<(Damage, Option<u64>)>) {
+    let mut reader = Reader::open_lenient(dir.path()).unwrap();
+    let (mut seen, mut damaged) = (Vec::new(), Vec::new());
+    loop {
+        match reader.next_record() {
+            Ok(Some(record)) => seen.push(record.lsn),
+            Ok(None) => return (seen, damaged),
+            Err(ReadError::Damage(damage)) => {
+                let skipped = reader.skip_damage().unwrap();
+                damaged.push((damage, skipped));
+                if skipped.is_none() {
+                    return (seen, damaged);
+                }
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// What a lenient reader must find when the segments with these numbers are not readable.
+fn without(expected: &[Seen], numbers: &[u64]) -> Vec<Lsn> {
+    let readable = |lsn: &Lsn| !numbers.contains(&(SIZE.base_of(*lsn).get() / SIZE.get()));
+    expected.iter().map(|(lsn, _)| *lsn).filter(readable).collect()
+}
+
+#[test]
+fn a_lenient_reader_goes_on_behind_a_damaged_header() {
+    let (writer, expected) = long_log();
+    let last = writer.segments.len() as u64 - 1;
+    let base = |number: u64| Lsn::new(number * SIZE.get());
+    let all: Vec<Vec<u64>> = (0..=last).map(|number| vec![number]).collect();
+    let more = [vec![], vec![0, 1], vec![1, 2], vec![0, 2], vec![last - 1, last]];
+    for numbers in all.into_iter().chain(more) {
+        let mut writer = writer.clone();
+        for &number in &numbers {
+            flip(&mut writer, base(number).plus(50));
+        }
+        let dir = saved(&writer);
+        let (seen, damaged) = leniently(&dir);
+        assert_eq!(seen, without(&expected, &numbers), "{numbers:?}");
+        let places: Vec<Lsn> = damaged.iter().map(|(damage, _)| damage.lsn).collect();
+        assert_eq!(places, numbers.iter().map(|&number| base(number)).collect::<Vec<_>>());
+        for (damage, skipped) in &damaged {
+            assert!(matches!(damage.reason, Reason::Header(HeaderFault::Checksum { .. })));
+            assert_eq!(damage.path, writer.path(dir.path(), damage.lsn));
+            let left = damage.lsn < base(last);
+            assert_eq!(*skipped, left.then_some(SIZE.get()), "{damage}");
+        }
+        // Otherwise it is the end of reading.
+        let strict = Reader::open(dir.path()).and_then(|mut reader| read_on(&mut reader));
+        assert_eq!(strict.is_err(), !numbers.is_empty());
+    }
+}
+
+#[test]
+fn a_lenient_reader_names_what_does_not_fit_and_reads_what_is_there() {
+    let (writer, expected) = long_log();
+    let second = Lsn::new(SIZE.get());
+    // A missing file.
+    let dir = saved(&writer);
+    std::fs::remove_file(writer.path(dir.path(), second)).unwrap();
+    let (seen, damaged) = leniently(&dir);
+    assert_eq!(seen, without(&expected, &[1]));
+    assert!(matches!(damaged[0].0.reason, Reason::Chain(ChainFault::Gap { .. })));
+    assert_eq!((damaged.len(), damaged[0].1), (1, Some(SIZE.get())));
+    // A file that was cut short: what is left of it is read.
+    let dir = saved(&writer);
+    let short = std::fs::File::options().write(true).open(writer.path(dir.path(), second)).unwrap();
+    short.set_len(30_000).unwrap();
+    let (seen, damaged) = leniently(&dir);
+    let end = second.plus(30_000);
+    let lost = |lsn: Lsn| lsn.plus(20_000) > end && SIZE.base_of(lsn) == second;
+    assert!(
+        without(&expected, &[])
+            .into_iter()
+            .filter(|&lsn| !lost(lsn))
+            .all(|lsn| seen.contains(&lsn))
+    );
+    assert!(seen.len() < expected.len());
+    assert_eq!(damaged.len(), 2, "the file's length, and the frame at which it breaks off");
+    assert!(matches!(damaged[0].0.reason, Reason::Chain(ChainFault::WrongFileLength { .. })));
+    // A file of another log, and one under another's name.
+    let dir = saved(&writer);
+    let other = saved(&{
+        let mut other = writer.clone();
+        let segment = other.segments.get_mut(&second.get()).unwrap();
+        segment.header.uuid = uuid::Uuid::from_u128(9);
+        segment.bytes[..4096].copy_from_slice(&segment.header.encode());
+        other
+    });
+    std::fs::copy(writer.path(other.path(), second), writer.path(dir.path(), second)).unwrap();
+    std::fs::copy(
+        writer.path(dir.path(), Lsn::ZERO),
+        writer.path(dir.path(), Lsn::new(2 * SIZE.get())),
+    )
+    .unwrap();
+    let (seen, damaged) = leniently(&dir);
+    assert_eq!(seen, without(&expected, &[1, 2]));
+    assert!(matches!(damaged[0].0.reason, Reason::Chain(ChainFault::OtherLog { .. })));
+    assert!(matches!(damaged[1].0.reason, Reason::Chain(ChainFault::WrongBase { .. })));
+}
+
+#[test]
+fn a_lenient_reader_tells_the_end_of_an_epoch_from_damage_before_a_lost_header() {
+    let (mut writer, expected) = long_log();
+    let second_epoch = writer.segments.values().find(|s| s.header.epoch == 2).unwrap().header;
+    flip(&mut writer, second_epoch.base.plus(50));
+    let bases = [second_epoch.base];
+    let damaged = |writer: &Writer| -> Vec<Lsn> {
+        leniently(&saved(writer)).1.into_iter().map(|(damage, _)| damage.lsn).collect()
+    };
+    assert_eq!(damaged(&writer), bases, "the cut is no damage");
+    let in_last = |lsn: &Lsn| SIZE.base_of(*lsn).plus(SIZE.get()) == second_epoch.base;
+    let lsns: Vec<Lsn> = expected.iter().map(|(lsn, _)| *lsn).filter(in_last).collect();
+    flip(&mut writer, lsns[0].plus(40));
+    assert_eq!(damaged(&writer), [lsns[0], second_epoch.base]);
+}
+
+#[test]
+fn a_lenient_reader_of_a_sound_log_finds_the_same_and_can_seek() {
+    let (mut writer, expected) = long_log();
+    let dir = saved(&writer);
+    let mut reader = Reader::open_lenient(dir.path()).unwrap();
+    assert_eq!(read_on(&mut reader).unwrap(), expected);
+    assert_eq!(reader.segment_size(), Some(SIZE));
+    flip(&mut writer, Lsn::new(SIZE.get() + 50));
+    let dir = saved(&writer);
+    let mut reader = Reader::open_lenient(dir.path()).unwrap();
+    let there = without(&expected, &[1]);
+    for &lsn in there.iter().rev() {
+        reader.seek(lsn).unwrap();
+        assert_eq!(reader.next_record().unwrap().map(|record| record.lsn), Some(lsn));
+    }
+    for nowhere in [SIZE.get() + 8192, 100 * SIZE.get(), 4097] {
+        let sought = reader.seek(Lsn::new(nowhere));
+        assert!(matches!(sought, Err(ReadError::NoSuchPosition { .. })), "{sought:?}");
+    }
+    // Nothing at all that could be read.
+    for base in writer.segments.keys().copied().collect::<Vec<_>>() {
+        writer.segments.get_mut(&base).unwrap().bytes[..4096].fill(0);
+    }
+    let dir = saved(&writer);
+    let (seen, damaged) = leniently(&dir);
+    assert_eq!((seen.len(), damaged.len()), (0, writer.segments.len()));
+    assert_eq!(Reader::open_lenient(dir.path()).unwrap().segment_size(), None);
+    assert_eq!(leniently(&directory()), (vec![], vec![]));
+}
+
+#[test]
+fn a_lenient_reader_follows_behind_the_last_damage() {
+    let dir = directory();
+    let mut reader = Reader::open_lenient(dir.path()).unwrap();
+    assert_eq!(read_on(&mut reader).unwrap(), [], "there is no log yet");
+    let (mut writer, expected) = long_log();
+    flip(&mut writer, Lsn::new(SIZE.get() + 50));
+    writer.save(dir.path());
+    let place = damage(read_on(&mut reader)).lsn;
+    assert_eq!((place, reader.skip_damage().unwrap()), (Lsn::new(SIZE.get()), Some(SIZE.get())));
+    let behind = without(&expected, &[0, 1]).len();
+    assert_eq!(read_on(&mut reader).unwrap().len(), behind);
+    for n in 0..60_u8 {
+        let lsn = writer.append(&vec![n; 8_000]);
+        writer.update(dir.path());
+        assert_eq!(read_on(&mut reader).unwrap(), [(lsn, vec![n; 8_000])]);
+    }
+}
+
+/// Read and seek calls of this thread so far.
+fn read_calls() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/io").unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("syscr: ")).unwrap();
+    line.parse().unwrap()
+}
+
+#[test]
+fn at_the_durable_mark_asking_again_touches_no_file_and_no_directory() {
+    let mut writer = Writer::new();
+    let dir = saved(&writer);
+    let mut mirror = Reader::open(dir.path()).unwrap();
+    let aside = dir.path().with_extension("aside");
+    let mut expected = 0;
+    for n in 0..60_u8 {
+        writer.append(&vec![n; 8_000]);
+        expected += 1;
+        writer.sync();
+        writer.update(dir.path());
+        mirror.set_durable(writer.durable);
+        if n % 6 == 0 {
+            continue;
+        }
+        assert_eq!(read_on(&mut mirror).unwrap().len(), std::mem::take(&mut expected));
+        assert_eq!(mirror.position(), writer.durable);
+        // Nothing can be listed or opened while the directory is not there.
+        std::fs::rename(dir.path(), &aside).unwrap();
+        let cost = |times: u32, mirror: &mut Reader| {
+            let before = read_calls();
+            for _ in 0..times {
+                assert!(mirror.next_record().unwrap().is_none());
+            }
+            read_calls() - before
+        };
+        assert_eq!(cost(1000, &mut mirror), cost(0, &mut mirror), "reads at the mark");
+        std::fs::rename(&aside, dir.path()).unwrap();
+    }
+    assert!(writer.segments.len() > 3, "rolled over");
 }

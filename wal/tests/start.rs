@@ -353,3 +353,35 @@ fn segments_before_the_start_are_not_read_beyond_their_headers() {
     assert_eq!((seen.len(), report.end, report.segments), (1, writer.tail, writer.segments.len()));
     assert_eq!(report.bytes, writer.tail.since(start));
 }
+
+#[test]
+fn of_all_positions_only_those_between_frames_are_places_to_begin() {
+    let mut writer = Writer::new();
+    let mut places = vec![Lsn::ZERO, Lsn::new(4096)];
+    for n in 0..12_u8 {
+        let lsn = writer.append(&vec![n; usize::from(n) * 60]);
+        places.push(lsn);
+    }
+    places.push(writer.tail);
+    let dir = directory();
+    writer.save(dir.path());
+    let mut begun = Vec::new();
+    for start in (0..writer.tail.get() + 256).step_by(8).map(Lsn::new) {
+        match wal::verify_from(dir.path(), start, |_| Ok::<(), Infallible>(())) {
+            Ok(report) => {
+                assert_eq!((report.start, report.end), (start, writer.tail));
+                begun.push(start);
+            }
+            Err(RecoveryError::NoSuchStart { begins, .. }) => {
+                assert!(start < writer.tail && begins < start, "{begins} around {start}");
+            }
+            Err(RecoveryError::Damaged { damage, .. }) => {
+                assert_eq!(damage.lsn, writer.tail);
+                assert!(start > writer.tail);
+            }
+            Err(other) => panic!("{start}: {other}"),
+        }
+    }
+    places.dedup();
+    assert_eq!(begun, places);
+}

@@ -3,8 +3,6 @@
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::{Decode, Encode};
 
-use crate::domain::{EventNumber, RowNumber, Subject, UserNumber};
-
 pub(super) const MAGIC: [u8; 8] = *b"\x89SNP\r\n\x1a\n";
 pub(super) const MAJOR: u16 = 1;
 pub(super) const MINOR: u16 = 0;
@@ -100,30 +98,4 @@ pub(super) struct FooterV1 {
     pub(super) bookings: u64,
     pub(super) keys: u64,
     pub(super) state_hash: u128,
-}
-
-/// The fields that say what a key stands for.
-pub(super) fn subject_out(subject: Subject) -> (u8, u32, u32) {
-    match subject {
-        Subject::UserCreated(user) => (0, user.get(), 0),
-        Subject::EventCreated(event) => (1, event.get(), 0),
-        Subject::Held(event, row) => (2, event.get(), row.get()),
-        Subject::HeldAlready(event, row) => (3, event.get(), row.get()),
-        Subject::Confirmed(event, row) => (4, event.get(), row.get()),
-        Subject::Cancelled(event, row) => (5, event.get(), row.get()),
-    }
-}
-
-/// What a key stands for, from its fields.
-pub(super) fn subject_in(subject: u8, number: u32, row: u32) -> Option<Subject> {
-    let (event, row) = (EventNumber::new(number), RowNumber::new(row));
-    match subject {
-        0 => Some(Subject::UserCreated(UserNumber::new(number))),
-        1 => Some(Subject::EventCreated(event)),
-        2 => Some(Subject::Held(event, row)),
-        3 => Some(Subject::HeldAlready(event, row)),
-        4 => Some(Subject::Confirmed(event, row)),
-        5 => Some(Subject::Cancelled(event, row)),
-        _ => None,
-    }
 }

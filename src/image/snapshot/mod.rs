@@ -207,12 +207,13 @@ pub fn newest(directory: &Path) -> Result<Found, SnapshotError> {
     Ok(found)
 }
 
-/// Removes what was never finished, and all snapshots but the `keep` newest, oldest first.
+/// Removes what was never finished, and all snapshots but those at `keep`, oldest first; returns
+/// these.
 ///
 /// # Errors
 ///
 /// The directory cannot be read, or a file not be removed.
-pub fn prune(directory: &Path, keep: usize) -> Result<Vec<Named>, SnapshotError> {
+pub fn prune(directory: &Path, keep: &[Lsn]) -> Result<Vec<Named>, SnapshotError> {
     let listed = fs::read_dir(directory).map_err(SnapshotError::io("list", directory))?;
     for entry in listed {
         let path = entry.map_err(SnapshotError::io("list", directory))?.path();
@@ -221,12 +222,12 @@ pub fn prune(directory: &Path, keep: usize) -> Result<Vec<Named>, SnapshotError>
             fs::remove_file(&path).map_err(SnapshotError::io("remove", &path))?;
         }
     }
-    let mut kept = list(directory)?;
-    let surplus = kept.split_off(keep.min(kept.len()));
-    for named in surplus.into_iter().rev() {
+    let mut surplus = list(directory)?;
+    surplus.retain(|named| !keep.contains(&named.lsn));
+    for named in surplus.iter().rev() {
         fs::remove_file(&named.path).map_err(SnapshotError::io("remove", &named.path))?;
     }
-    Ok(kept)
+    Ok(surplus)
 }
 
 impl fmt::Display for Summary {

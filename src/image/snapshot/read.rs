@@ -10,10 +10,11 @@ use wal::Lsn;
 
 use super::layout::{
     BLOCK_BYTES_MAX, BLOCK_HEADER_BYTES, BookingV1, EventV1, FooterV1, HEADER_BYTES, KeyV1, Kind,
-    LAYOUT, MAGIC, MAJOR, UserV1, subject_in,
+    LAYOUT, MAGIC, MAJOR, UserV1,
 };
 use super::write::block_crc;
 use super::{Snapshot, SnapshotError, Summary};
+use crate::codec::subject_in;
 use crate::domain::{
     Amount, BookingStatus, Currency, EVENTS_MAX, EventDetails, EventId, EventNumber,
     ROWS_PER_EVENT_MAX, RowNumber, SEATS_PER_EVENT_MAX, SlotIndex, Slots, TICKETS_MAX, Tag,
@@ -123,9 +124,9 @@ impl<R: Read> Loader<R> {
     }
 
     fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Fault> {
-        self.bytes.read_exact(buffer).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => bad("the file ends here"),
-            _ => Fault::Io(error),
+        self.bytes.read_exact(buffer).map_err(|error| {
+            let ends = error.kind() == io::ErrorKind::UnexpectedEof;
+            if ends { bad("the file ends here") } else { Fault::Io(error) }
         })
     }
 
@@ -295,7 +296,7 @@ impl<R: Read> Loader<R> {
 
     fn key(&mut self, key: KeyV1) -> Result<(), Fault> {
         let subject = subject_in(key.subject, key.number, key.row)
-            .ok_or_else(|| bad("a key that stands for nothing"))?;
+            .map_err(|error| Fault::Bad(error.to_string()))?;
         let at = Timestamp::from_millis(key.at);
         let entry = KeyEntry { fingerprint: key.fingerprint, subject, at };
         let before = self.image.keys.insert(key.key.into(), entry);

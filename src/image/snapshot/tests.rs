@@ -182,7 +182,7 @@ fn the_newest_whole_one_is_found_and_damaged_ones_are_named() {
     let found = newest(directory.path()).unwrap();
     assert_eq!(found.newest.unwrap().0.lsn, Lsn::new(8192));
     assert_eq!((found.refused.len(), found.durable_floor), (1, Lsn::new(16384)));
-    assert_eq!(prune(directory.path(), 1).unwrap().len(), 1);
+    assert_eq!(prune(directory.path(), &[image.lsn]).unwrap().len(), 1);
     assert!(!old.exists());
 }
 
@@ -218,7 +218,7 @@ proptest! {
         let (_directory, path) = written(&snapshot());
         let mut bytes = fs::read(&path).unwrap()[..96].to_vec();
         let seed = u32::from_le_bytes(bytes[8..12].try_into().unwrap());
-        let mut block = (payload.len() as u32).to_le_bytes().to_vec();
+        let mut block = u32::try_from(payload.len()).unwrap().to_le_bytes().to_vec();
         block.extend(kind.to_le_bytes());
         block.extend([0; 2]);
         block.extend(entries.to_le_bytes());

@@ -9,9 +9,10 @@ use bincode::Encode;
 
 use super::layout::{
     BLOCK_BYTES_FULL, BLOCK_HEADER_BYTES, BookingV1, EventV1, FooterV1, HEADER_BYTES, KeyV1, Kind,
-    LAYOUT, MAGIC, MAJOR, MINOR, UserV1, subject_out,
+    LAYOUT, MAGIC, MAJOR, MINOR, UserV1,
 };
 use super::{Snapshot, SnapshotError, Summary, file_name};
+use crate::codec::subject_out;
 use crate::domain::{BookingStatus, RowNumber, Timestamp};
 use crate::image::{Booking, BookingPlace, Event, KeyEntry, StateHash, User};
 

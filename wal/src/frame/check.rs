@@ -118,7 +118,8 @@ pub struct Expected {
 /// Checks that a committed frame of the segment begins at `lsn`.
 ///
 /// `bytes` begins at `lsn` and reaches at least to the frame's end or to the end of the segment,
-/// whichever comes first; what lies behind the frame is not looked at.
+/// whichever comes first; what lies behind the frame is not looked at. Any bytes at all may be
+/// given, at any position: the outcome is a frame or a fault, never a panic.
 ///
 /// # Errors
 /// The first fault found, in the order of [`FrameFault`].
@@ -135,7 +136,8 @@ pub fn check(bytes: &[u8], lsn: Lsn, expected: Expected) -> Result<FrameView<'_>
 
 /// Checks whether a complete frame of the segment lies at `lsn`, committed or only reserved, and
 /// whatever its commit word says: the evidence that recovery looks for behind a bad frame. The LSN
-/// is compared first, so walking over bytes that are no frames costs one comparison per step.
+/// is compared first, so walking over bytes that are no frames costs one comparison per step. Any
+/// bytes may be given, as to [`check`].
 #[must_use]
 pub fn find(bytes: &[u8], lsn: Lsn, expected: Expected) -> Option<FrameView<'_>> {
     let head = bytes.first_chunk::<FRAME_HEADER_BYTES>()?;

@@ -1,0 +1,301 @@
+//! Checkpoints: the log folded into snapshots in the background, and old segments removed.
+//!
+//! **Invariants.** The engine is never paused and never read: a snapshot is made from the snapshot
+//! before it and the records since, as recovery would do it. Only records that are durable go into
+//! one. Of the snapshots two are kept, each of them read back and checked as a whole when it was
+//! last used; a segment is removed only when it lies below the older one of the two, below what
+//! the mirror has confirmed, and below what is to be retained.
+//!
+//! A checkpoint is made when the log has grown by so many bytes since the last one, when so much
+//! time has passed and there are new records, or when the admin socket asks ([`admin`]). One
+//! thread makes them, with a low priority and with pauses in its writing, so that bookings keep
+//! the processor and the disk. For the time of one, the state is in memory a second time.
+//!
+//! A record that cannot follow those before it means that memory and log have parted: the process
+//! stops. A damaged file is told, counted and tried again; the state in memory is not touched by it.
+
+mod admin;
+mod fold;
+mod retention;
+mod status;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use flume::{Receiver, RecvTimeoutError, Sender};
+use wal::Lsn;
+
+pub use retention::{Needed, Retention};
+pub use status::{Figures, Made, Status};
+
+use crate::clock::Clock;
+use crate::domain::Timestamp;
+use crate::engine::{Engine, Recovery};
+use crate::image::snapshot::{self, SnapshotError, Summary};
+use admin::Admin;
+use fold::FoldError;
+
+/// How often the thread looks whether a checkpoint is due.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long nothing is tried after a checkpoint that failed, unless asked for.
+const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+/// How nice the thread is to all others (`nice(2)`).
+const NICENESS: i32 = 15;
+
+/// When checkpoints are made, and what is kept of the log.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where log and snapshots are.
+    pub directory: PathBuf,
+    /// How many bytes the log grows between two checkpoints.
+    pub log_bytes: u64,
+    /// How much time passes between two, if there are new records.
+    pub age: Duration,
+    /// What is kept of the log beyond what is needed.
+    pub retention: Retention,
+}
+
+/// Which part of the log somebody else still reads; called before segments are removed.
+pub type Reader = Box<dyn Fn() -> Needed + Send>;
+
+/// What the admin socket asks for: a checkpoint, answered here.
+type Request = Sender<Result<Made, String>>;
+
+/// The thread that makes checkpoints; dropping this ends it, in the middle of one if need be.
+#[derive(Debug)]
+pub struct Checkpointer {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    requests: Option<Sender<Request>>,
+    admin: Option<Admin>,
+    status: Arc<Status>,
+}
+
+impl Checkpointer {
+    /// Starts the thread and the admin socket. `recovery` tells from which snapshot the state came.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread.
+    pub fn start(
+        engine: Arc<Engine>,
+        settings: Settings,
+        recovery: &Recovery,
+        mirror: Reader,
+    ) -> io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let status = Arc::new(Status::new(recovery.snapshot));
+        let (requests, asked) = flume::bounded(0);
+        let admin = Admin::listen(&settings.directory, requests.clone());
+        let work = Work {
+            clock: engine.clock().clone(),
+            last_at: engine.clock().now(),
+            last: recovery.snapshot,
+            records_at_start: recovery.records,
+            not_before: None,
+            engine,
+            settings,
+            mirror,
+            stop: Arc::clone(&stop),
+            status: Arc::clone(&status),
+        };
+        let thread = std::thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || work.run(&asked))?;
+        Ok(Self { stop, thread: Some(thread), requests: Some(requests), admin, status })
+    }
+
+    /// What has been done, for the statistics.
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        // Release, with the acquire in `stopping`: nothing is passed along, but no reflex Relaxed.
+        self.stop.store(true, Ordering::Release);
+        drop((self.requests.take(), self.admin.take()));
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // If it panicked the process has ended.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Why a checkpoint was not made.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("the process is stopping")]
+    Stopped,
+}
+
+struct Work {
+    engine: Arc<Engine>,
+    clock: Clock,
+    settings: Settings,
+    mirror: Reader,
+    stop: Arc<AtomicBool>,
+    status: Arc<Status>,
+    last: Option<Summary>,
+    last_at: Timestamp,
+    /// Records in the log's whole life when it was opened.
+    records_at_start: u64,
+    /// After a failure.
+    not_before: Option<Timestamp>,
+}
+
+impl Work {
+    fn run(mut self, asked: &Receiver<Request>) {
+        be_nice();
+        while !self.stopping() {
+            let answer = match asked.recv_timeout(LOOK_INTERVAL) {
+                Ok(answer) => Some(answer),
+                Err(RecvTimeoutError::Timeout) if self.is_due() => None,
+                Err(RecvTimeoutError::Timeout) => {
+                    // Time has passed, and the mirror has come further.
+                    self.remove_segments();
+                    continue;
+                }
+                // The socket's thread holds a sender too, so the flag says when to end.
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let outcome = self.checkpoint();
+            self.remove_segments();
+            if let Some(answer) = answer {
+                // Whoever asked may have gone.
+                let _ = answer.send(outcome.map_err(|failure| failure.to_string()));
+            }
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn is_due(&self) -> bool {
+        let now = self.clock.now();
+        if self.not_before.is_some_and(|earliest| now < earliest) || !self.has_news() {
+            return false;
+        }
+        let last = self.last.map_or(Lsn::ZERO, |last| last.lsn);
+        let grown = self.engine.log().durable().since(last) >= self.settings.log_bytes;
+        let waited = Duration::from_millis(now.millis_since(self.last_at));
+        grown || waited >= self.settings.age
+    }
+
+    /// Whether there are records behind the last snapshot.
+    fn has_news(&self) -> bool {
+        let records = self.records_at_start + self.engine.log().stats().records;
+        records > self.last.map_or(0, |last| last.records)
+    }
+
+    /// Makes a snapshot of what is durable now, unless the last one is that.
+    fn checkpoint(&mut self) -> Result<Made, Failure> {
+        let begun = self.clock.now();
+        let outcome = self.make(begun);
+        let now = self.clock.now();
+        match &outcome {
+            Ok(made) => {
+                (self.last_at, self.not_before) = (now, None);
+                self.status.made(made, now);
+                tracing::info!(
+                    lsn = made.summary.lsn.get(),
+                    records = made.summary.records,
+                    bytes = made.summary.bytes,
+                    state_hash = %made.summary.state_hash,
+                    elapsed_ms = u64::try_from(made.elapsed.as_millis()).unwrap_or(u64::MAX),
+                    "snapshot"
+                );
+            }
+            Err(Failure::Stopped) => {}
+            Err(Failure::Fold(FoldError::Illegal { lsn, source })) => {
+                panic!("the log contradicts itself at LSN {lsn}: {source}");
+            }
+            Err(failure) => {
+                self.not_before = Some(now + RETRY_INTERVAL);
+                self.status.failed(failure.to_string());
+                tracing::error!(%failure, "no snapshot was made; the log is kept, and it is tried again");
+            }
+        }
+        outcome
+    }
+
+    fn make(&mut self, begun: Timestamp) -> Result<Made, Failure> {
+        let directory = &self.settings.directory;
+        let log = self.engine.log();
+        if let Some(last) = self.last.filter(|_| !self.has_news()) {
+            return Ok(Made::new(directory, last, Duration::ZERO));
+        }
+        let found = snapshot::newest(directory)?;
+        for (named, error) in &found.refused {
+            tracing::error!(lsn = named.lsn.get(), %error, "a snapshot cannot be used; the one before it is");
+        }
+        let base = found.newest.map(|(snapshot, _)| snapshot);
+        let base_lsn = base.as_ref().map(|base| base.lsn);
+        let folded = fold::fold(directory, log, base, || self.stopping())?;
+        let folded = folded.ok_or(Failure::Stopped)?;
+        let written = snapshot::write(directory, &folded, begun, |progress| self.pace(progress))?;
+        let summary = written.ok_or(Failure::Stopped)?;
+        let keep: Vec<Lsn> = base_lsn.into_iter().chain([summary.lsn]).collect();
+        for removed in snapshot::prune(directory, &keep)? {
+            tracing::info!(path = %removed.path.display(), "removed a snapshot");
+        }
+        self.last = Some(summary);
+        let elapsed = Duration::from_millis(self.clock.now().millis_since(begun));
+        self.status.kept(base_lsn);
+        Ok(Made::new(directory, summary, elapsed))
+    }
+
+    /// Leaves the disk to the log between two pieces.
+    fn pace(&self, progress: snapshot::Progress) -> std::ops::ControlFlow<()> {
+        if progress.synced {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        if self.stopping() {
+            return std::ops::ControlFlow::Break(());
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    /// Removes the segments that nobody needs.
+    fn remove_segments(&self) {
+        let log = self.engine.log();
+        let older = self.status.figures().older;
+        let (now, needed) = (self.clock.now(), (self.mirror)());
+        let floor =
+            self.settings.retention.floor(&log.segments(), log.durable(), older, needed, now);
+        match log.remove_below(floor) {
+            Ok(removed) => {
+                self.status.removed(removed.files, removed.bytes);
+                if removed.files > 0 {
+                    tracing::info!(
+                        segments = removed.files,
+                        bytes = removed.bytes,
+                        first_lsn = removed.first.get(),
+                        "removed segments of the log that nothing needs"
+                    );
+                }
+            }
+            Err(error) => {
+                self.status.failed(error.to_string());
+                tracing::error!(%error, "segments that nothing needs were not removed");
+            }
+        }
+    }
+}
+
+/// Lets every other thread go first.
+fn be_nice() {
+    // On Linux this concerns the calling thread alone. Without it the thread merely is less polite.
+    let _ = rustix::process::setpriority_process(None, NICENESS);
+}

@@ -1,0 +1,263 @@
+//! Snapshots and retention: the state comes back from a snapshot and the log behind it, whatever
+//! is killed or damaged, and the log stays short.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::{Value, json};
+
+use crate::harness::{
+    Call, Holds, Load, Server, Settings, World, fresh_email, observe_for, sweep, wait_until,
+};
+
+const SEGMENT_BYTES: u64 = 1 << 20;
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A server whose log is cut into small pieces, none of which is kept longer than needed.
+fn small_pieces() -> Settings {
+    Settings::new()
+        .env("WAL_SEGMENT_BYTES", SEGMENT_BYTES)
+        .env("SNAPSHOT_LOG_BYTES", 1 << 20)
+        .env("WAL_RETAIN_BYTES", 0)
+}
+
+/// One command to the admin socket; `None` if there is no server.
+fn ask(directory: &Path, command: &str) -> Option<Value> {
+    let mut socket = UnixStream::connect(directory.join("admin.sock")).ok()?;
+    socket.write_all(format!("{command}\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).ok()?;
+    serde_json::from_str(&answer).ok()
+}
+
+#[track_caller]
+fn take_snapshot(server: &Server) -> Value {
+    let answer = ask(&server.data_dir(), "snapshot").expect("the server answers");
+    assert!(answer.get("error").is_none(), "{answer}");
+    answer
+}
+
+fn files(directory: &Path, prefix: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let named = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(prefix))
+    };
+    let mut files: Vec<_> = entries.filter(named).collect();
+    files.sort();
+    files
+}
+
+/// The value of `field=…` in the last line that has it.
+fn last_logged(server: &Server, field: &str) -> String {
+    let text = server.stderr();
+    let (_, behind) = text.rsplit_once(&format!("{field}=")).expect("it was logged");
+    behind.split_whitespace().next().unwrap().to_owned()
+}
+
+#[test]
+fn a_snapshot_and_the_log_behind_it_make_the_same_state() {
+    let mut server = Settings::new().start();
+    let world = World::create(&server, 4, 40);
+    let load = Load::start(&server, &world, 4, 3, 5);
+    observe_for(Duration::from_millis(200));
+    let first = take_snapshot(&server);
+    observe_for(Duration::from_millis(200));
+    let second = take_snapshot(&server);
+    assert!(second["lsn"].as_u64() > first["lsn"].as_u64());
+    assert_eq!(second["path"], files(&server.data_dir(), "snapshot-")[1].display().to_string());
+    observe_for(Duration::from_millis(100));
+    let ledger = load.stop().ledger;
+    assert!(server.terminate().success());
+    let hash = last_logged(&server, "state_hash");
+    for snapshot in [true, false] {
+        if !snapshot {
+            files(&server.data_dir(), "snapshot-").iter().for_each(|path| {
+                fs::remove_file(path).unwrap();
+            });
+        }
+        server.restart();
+        assert_eq!(last_logged(&server, "state_hash"), hash, "from a snapshot: {snapshot}");
+        ledger.check(&server, &world, Holds::Last);
+        sweep(&server, &world);
+        assert!(server.terminate().success());
+    }
+}
+
+#[test]
+fn a_snapshot_of_an_unchanged_state_is_the_one_there_is() {
+    let server = Settings::new().start();
+    server.create_show(5);
+    assert_eq!(take_snapshot(&server)["lsn"], take_snapshot(&server)["lsn"]);
+    assert_eq!(files(&server.data_dir(), "snapshot-").len(), 1);
+    let refused = ask(&server.data_dir(), "sing").unwrap();
+    assert_eq!(refused, json!({"error": "unknown command \"sing\": expected snapshot"}));
+}
+
+#[test]
+fn the_log_stays_short_under_endless_load_and_nothing_is_forgotten() {
+    let mut server = small_pieces().start();
+    let keyed = json!({"email": fresh_email(), "name": "Kept"});
+    let call = || Call::post("/api/users", &keyed).header("Idempotency-Key", "from-the-beginning");
+    let first = server.send(&call()).expect(201);
+    let world = World::create(&server, 6, 60);
+    let load = Load::start(&server, &world, 6, 4, 9);
+    let removed = |server: &Server| {
+        server.get("/api/bookings/stats").expect(200).json["snapshot"]["segments_removed"].clone()
+    };
+    fill_the_log(&server, "segments are removed", || removed(&server).as_u64() >= Some(12));
+    let ledger = load.stop().ledger;
+    assert!(!server.data_dir().join("wal-0000000000000000.seg").exists());
+    // Those between the older snapshot and the end, what the next snapshot waits for, and what is
+    // made ahead.
+    let segments = files(&server.data_dir(), "wal-0").len();
+    assert!(segments < 40, "{segments} segments");
+    assert_eq!(files(&server.data_dir(), "snapshot-").len(), 2);
+    server.kill9();
+    server.restart();
+    ledger.check(&server, &world, Holds::Last);
+    sweep(&server, &world);
+    let again = server.send(&call()).expect(201);
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.json, first.json);
+}
+
+#[test]
+fn kills_while_snapshots_are_made_and_segments_removed_lose_nothing() {
+    let seed: u64 = rand::random();
+    eprintln!("seed {seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut server = small_pieces().start();
+    let mut all = World::default();
+    for round in 0..10 {
+        eprintln!("round {round}");
+        let world = World::create(&server, 6, 60);
+        let load = Load::start(&server, &world, 6, 4, rng.random());
+        let directory = server.data_dir();
+        let asker = thread::spawn(move || {
+            let mut made = 0;
+            while ask(&directory, "snapshot").is_some() {
+                made += 1;
+            }
+            made
+        });
+        observe_for(Duration::from_millis(rng.random_range(50..450)));
+        server.kill9();
+        let report = load.join();
+        assert!(asker.join().unwrap() > 0, "no snapshot in this life");
+        server.restart();
+        report.ledger.check(&server, &world, Holds::Last);
+        report.ledger.check_replays(&server, 30);
+        sweep(&server, &world);
+        all.users.extend(world.users);
+        all.shows.extend(world.shows);
+    }
+    sweep(&server, &all);
+}
+
+/// Writes to the log until `done`: names as long as they may be, bookings made and given back.
+fn fill_the_log(server: &Server, what: &str, done: impl Fn() -> bool) {
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let client = server.client();
+                let (user, show) = (client.create_user(), client.create_show(1));
+                let profile = json!({"email": fresh_email(), "name": "\u{1f3ab}".repeat(200)});
+                while !stop.load(Ordering::Relaxed) {
+                    client.put(&format!("/api/users/{user}"), &profile).expect(200);
+                    let booking = client.hold(&user, &show.id, &show.tickets[..1]);
+                    client.cancel(&booking, &user).expect(200);
+                }
+            });
+        }
+        wait_until(LIMIT, what, done);
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x20;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_snapshot_is_told_loudly_and_the_one_before_it_used() {
+    let mut server = Settings::new().start();
+    server.create_show(5);
+    take_snapshot(&server);
+    server.create_show(6);
+    take_snapshot(&server);
+    server.create_show(7);
+    assert!(server.terminate().success());
+    let hash = last_logged(&server, "state_hash");
+    let snapshots = files(&server.data_dir(), "snapshot-");
+    for (damaged, snapshot) in snapshots.iter().rev().enumerate() {
+        damage(snapshot);
+        server.restart();
+        assert_eq!(last_logged(&server, "state_hash"), hash);
+        let told = server.stderr().matches("a snapshot cannot be used").count();
+        assert!(told > damaged, "{}", server.stderr());
+        assert!(server.terminate().success());
+    }
+}
+
+#[test]
+fn without_a_whole_snapshot_a_shortened_log_is_refused_and_left_as_it_is() {
+    let mut server = small_pieces().start();
+    let gone = server.data_dir().join("wal-0000000000000000.seg");
+    fill_the_log(&server, "the first segment is removed", || !gone.exists());
+    assert!(server.terminate().success());
+    let hash = last_logged(&server, "state_hash");
+    let snapshots = files(&server.data_dir(), "snapshot-");
+    let whole: Vec<_> = snapshots.iter().map(|path| fs::read(path).unwrap()).collect();
+    snapshots.iter().for_each(|path| damage(path));
+    let listing = files(&server.data_dir(), "");
+    let refused = server.start_refused();
+    assert_eq!(refused.status.code(), Some(65), "{}", refused.stderr);
+    assert!(refused.stderr.contains("records before it were removed"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("checksum is wrong"), "{}", refused.stderr);
+    assert_eq!(files(&server.data_dir(), ""), listing);
+    fs::write(&snapshots[0], &whole[0]).unwrap();
+    server.restart();
+    assert_eq!(last_logged(&server, "state_hash"), hash);
+}
+
+#[test]
+fn a_log_that_ends_before_its_snapshot_is_refused() {
+    let mut server = Settings::new().start();
+    server.create_show(5);
+    take_snapshot(&server);
+    assert!(server.terminate().success());
+    let segment = files(&server.data_dir(), "wal-0").pop().unwrap();
+    fs::remove_file(segment).unwrap();
+    let refused = server.start_refused();
+    assert_eq!(refused.status.code(), Some(65), "{}", refused.stderr);
+}
+
+#[test]
+fn a_snapshot_of_another_log_is_refused() {
+    let mut server = Settings::new().start();
+    server.create_show(5);
+    assert!(server.terminate().success());
+    let mut other = Settings::new().start();
+    other.create_show(5);
+    take_snapshot(&other);
+    assert!(other.terminate().success());
+    let foreign = files(&other.data_dir(), "snapshot-").pop().unwrap();
+    let copy = server.data_dir().join(foreign.file_name().unwrap());
+    fs::copy(&foreign, &copy).unwrap();
+    let refused = server.start_refused();
+    assert_eq!(refused.status.code(), Some(65), "{}", refused.stderr);
+    assert!(refused.stderr.contains("is one of the log"), "{}", refused.stderr);
+    fs::remove_file(copy).unwrap();
+    server.restart();
+}

@@ -1,0 +1,18 @@
+//! The mirror, tested from outside: a real server, a real PostgreSQL, real kills of both.
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::print_stderr,
+    reason = "all of this is test code: a panic is a failed test, and what it prints is its report"
+)]
+
+mod cluster;
+mod compare;
+mod following;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shared with the tests of the API, which use all of it"
+)]
+#[path = "../integration/harness/mod.rs"]
+mod harness;
