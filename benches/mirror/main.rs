@@ -13,7 +13,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
-    clippy::cast_precision_loss,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
     reason = "a program run by hand, which prints"
 )]
 

@@ -16,5 +16,7 @@ mod following;
 )]
 #[path = "../integration/harness/mod.rs"]
 mod harness;
+mod images;
 mod kills;
 mod obstacles;
+mod tls;

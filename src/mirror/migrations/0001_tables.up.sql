@@ -59,7 +59,7 @@ CREATE TABLE tickets (
     updated_at   timestamptz NOT NULL,
     UNIQUE (event_id, seat_number),
     CHECK ((booking_id IS NOT NULL) = (status IN ('reserved', 'sold')))
-) WITH (fillfactor = 70);
+) WITH (fillfactor = 50);
 COMMENT ON COLUMN tickets.booking_id IS 'the live booking that has the ticket, if one has';
 
 -- What the mirror needs to go on after a restart, when the record of an event is long gone.
