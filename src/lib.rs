@@ -23,7 +23,8 @@
 //! 3. [`codec`]: the bytes of a fact. The bytes of the log itself are in `wal/README.md`.
 //! 4. [`image`]: how facts make a state, and the snapshots of it; [`checkpoint`]: when they are made.
 //! 5. [`http`]: from a socket to the engine and back.
-//! 6. [`clock`], [`config`], [`stats`], [`telemetry`], and `main.rs`, which wires them.
+//! 6. [`mirror`]: the copy in PostgreSQL, which follows the log and which nobody waits for.
+//! 7. [`clock`], [`config`], [`stats`], [`telemetry`], and `main.rs`, which wires them.
 //!
 //! # Architecture invariants
 //!
@@ -35,6 +36,7 @@
 //!   never waits for a disk.
 //! - [`http`] knows the engine's face and nothing below it. Status codes are in `http/problem.rs`
 //!   alone.
+//! - [`mirror`] knows the domain, the codec, images and the log's reader, and never the engine.
 //! - Only [`clock`] reads the time of day; everywhere else time is a parameter.
 //! - Recovery is a pure function of the log: [`image`] alone knows how records make a state.
 //! - [`checkpoint`] reads the log as any reader does, and never the engine's tables.

@@ -13,7 +13,7 @@
 //! A snapshot beyond P says that P was not the end, and is set aside as well; recovery is asked with
 //! those that stay. Where the beginning of the log has been removed, a usable one must be among them,
 //! or there is nothing to start from. A log that is sound and ends before a snapshot of it is cut
-//! by setting that one aside and nothing else.
+//! by setting that one aside and nothing else; so is one that has a snapshot of another log.
 //!
 //! What was written by a newer version of the program is not cut: it is not damaged.
 
@@ -155,7 +155,11 @@ impl Plan<'_> {
     fn search(&mut self, mut damage: Refusal) -> anyhow::Result<Result<Summary, &'static str>> {
         loop {
             let before = self.kept_snapshots.len();
-            self.kept_snapshots.retain(|snapshot| snapshot.lsn.get() <= damage.fault.lsn);
+            let foreign = damage.cause == Cause::ForeignSnapshot;
+            self.kept_snapshots.retain(|snapshot| match foreign {
+                true => snapshot.path != damage.fault.file,
+                false => snapshot.lsn.get() <= damage.fault.lsn,
+            });
             let set_aside = self.kept_snapshots.len() < before;
             match damage.cause {
                 Cause::NewerVersion => {
@@ -163,8 +167,8 @@ impl Plan<'_> {
                     return Ok(Err(newer));
                 }
                 Cause::NoBeginning => return Ok(Err("nothing would be left to start from")),
-                Cause::SnapshotBeyond if set_aside => {}
-                Cause::SnapshotBeyond => return Ok(Err(REFUSED)),
+                Cause::SnapshotBeyond | Cause::ForeignSnapshot if set_aside => {}
+                Cause::SnapshotBeyond | Cause::ForeignSnapshot => return Ok(Err(REFUSED)),
                 Cause::Damage => {
                     if let Err(why) = self.take_away(&damage)? {
                         return Ok(Err(why));

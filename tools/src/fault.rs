@@ -69,6 +69,8 @@ pub enum Cause {
     /// The place is sound, and a snapshot is of a later one: the log ends before it, or has neither
     /// beginning nor end of a record there.
     SnapshotBeyond,
+    /// The snapshot that a server would begin with is of another log.
+    ForeignSnapshot,
     /// The records before the place were removed, and no snapshot stands for them.
     NoBeginning,
 }

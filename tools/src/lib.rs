@@ -1,17 +1,21 @@
 //! `booking-wal`: opens the log of a data directory offline, or beside a running server.
 //!
-//! **Invariant:** only [`repair`] changes a log, and it says so. For all else no lock is taken, no file
-//! is opened for writing, nothing is synced. What a server that has the directory can notice is the load: `verify` and
-//! `stats` read the medium, as recovery does, and so let go of the cached pages of the log, for
-//! which the kernel may write some of them back sooner than it would have.
+//! **Invariant:** only [`repair`] changes a log, and it says so; [`checkpoint`] adds a file beside it. For
+//! all else no lock is taken, no file is opened for writing, nothing is synced. What a server that has
+//! the directory can notice is the load: `verify` and `stats` read the medium, as recovery does, and
+//! so let go of the cached pages of the log, for which the kernel may write some of them back sooner
+//! than it would have.
 //!
-//! Reading order: [`arguments`] is what can be asked for; [`verdict`], [`listing`], [`tally`] and
-//! [`history`] answer the subcommands that read, [`repair`] the one that writes, with [`cut`] what it
-//! would do and [`trial`] what would come of it; [`frames`] is how most of them read on past damage,
-//! and [`fault`] how damage is named; [`names`], [`fields`], [`filter`] and [`seat`] are what is
-//! known, shown and asked of a single record, [`rates`] how many there were when; [`instant`] is time
-//! as text, [`output`] where all of it goes, [`progress`] what is shown meanwhile, [`patience`] how a
-//! log that grows is waited for; [`manual`] is the program about itself.
+//! Reading order: [`arguments`] is what can be asked for; [`audit`], [`listing`], [`tally`],
+//! [`history`], [`state`] and [`export`] answer the subcommands that read, [`checkpoint`] and [`repair`]
+//! those that write, with [`cut`] what a repair would do and [`trial`] what would come of it;
+//! [`fold`] is a pass of recovery, [`verdict`] what a starting server would make of one, [`snapshots`]
+//! what it could begin with, [`moment`] the state in the midst of the log, [`totals`] what a state comes
+//! to; [`frames`] is how most of them read on past damage, and [`fault`] how damage is named;
+//! [`names`], [`fields`], [`filter`] and [`seat`] are what is known, shown and asked of a single
+//! record, [`rates`] how many there were when; [`instant`] is time as text, [`output`] where all of
+//! it goes, [`progress`] what is shown meanwhile, [`patience`] how a log that grows is waited for;
+//! [`manual`] is the program about itself.
 //!
 //! Architecture invariant: of the server these modules know the domain, the codec and the image, never
 //! the engine. The image is the very fold that recovery starts from, so that [`verdict`] refuses what a

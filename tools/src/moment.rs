@@ -89,7 +89,7 @@ pub fn state_at(directory: &Path, moment: Option<Moment>) -> anyhow::Result<Resu
                 Some(Moment::Time(time)) => snapshot.image.newest() <= time,
             }
     };
-    let (snapshot, _) = snapshots::newest(directory, Some(log), wanted)?;
+    let snapshot = snapshots::newest_usable(directory, log, wanted)?;
     let (image, reached) = match snapshot {
         Some(snapshot) => {
             if let Some(damage) = go_to(&mut reader, snapshot.lsn)? {

@@ -1,8 +1,9 @@
 //! The snapshot files of a directory, looked into.
 //!
-//! A snapshot counts as usable if it is whole, of this log, and where its name says. Anything else
-//! is passed over, as a starting server does, and named. A file that a running server removes
-//! meanwhile is none that was there.
+//! A snapshot counts as usable if it is whole, of this log, and where its name says; anything else is
+//! passed over, and blamed. A starting server is less and more particular: it takes the newest one
+//! that is whole, does not ask for its name, and does not start if it is of another log. A file that
+//! a running server removes meanwhile is none that was there.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -114,9 +115,10 @@ impl fmt::Display for Shelved {
 /// What loading a snapshot came to.
 #[derive(Debug)]
 pub enum Loaded {
-    /// It is usable.
+    /// It is whole. It is usable unless it is of another log or not where its name says, for which
+    /// it is blamed.
     Whole(Box<Snapshot>, Shelved),
-    /// It is not, and says why.
+    /// It is not whole, for which it is blamed.
     Damaged(Shelved),
     /// It was removed since it was listed.
     Gone,
@@ -145,14 +147,11 @@ pub fn load(named: &Named, log: Option<Identity>) -> Loaded {
         }
     };
     let Summary { log: uuid, lsn, records, state_hash, bytes } = summary;
-    if let Some(log) = log.filter(|log| log.uuid != uuid) {
-        let Identity { uuid: own, .. } = log;
-        shelved.blame(format!("{} is of another log ({uuid} instead of {own})", path.display()));
-        return Loaded::Damaged(shelved);
-    }
     if lsn != named.lsn {
         shelved.blame(format!("{} holds the state at LSN {lsn}", path.display()));
-        return Loaded::Damaged(shelved);
+    }
+    if let Some(Identity { uuid: own, .. }) = log.filter(|log| log.uuid != uuid) {
+        shelved.blame(format!("{} {}", path.display(), of_another_log(uuid, own)));
     }
     let made = made_at(path);
     shelved.made = made.map(instant::show);
@@ -169,8 +168,9 @@ pub fn shelve(listed: &[Named], log: Option<Identity>) -> (Vec<Shelved>, Option<
     for named in listed {
         match load(named, log) {
             Loaded::Whole(snapshot, shelved) => {
+                let usable = !shelved.is_damaged();
                 shelf.push(shelved);
-                if log.is_none_or(|log| log.reaches_back_to(snapshot.lsn)) {
+                if usable && log.is_none_or(|log| log.reaches_back_to(snapshot.lsn)) {
                     oldest = Some(snapshot);
                 }
             }
@@ -190,24 +190,32 @@ fn made_at(path: &Path) -> Option<Timestamp> {
     Some(Timestamp::from_millis(u64::from_le_bytes(millis)))
 }
 
-/// The newest usable snapshot that is `wanted`, and the largest position that any name gives, before
-/// which nothing can be missing from the log.
+/// What is said of a snapshot of the log `found` beside the log `own`.
+pub fn of_another_log(found: Uuid, own: Uuid) -> String {
+    format!("is of another log ({found} instead of {own})")
+}
+
+/// The newest usable snapshot that is `wanted`.
 ///
 /// # Errors
 /// The directory cannot be listed.
-pub fn newest(
+pub fn newest_usable(
     directory: &Path,
-    log: Option<Identity>,
+    log: Identity,
     wanted: impl Fn(&Snapshot) -> bool,
-) -> anyhow::Result<(Option<Box<Snapshot>>, Option<Named>)> {
-    let listed = snapshot::list(directory)?;
-    let floor = listed.first().cloned();
-    for named in listed {
-        if let Loaded::Whole(snapshot, _) = load(&named, log)
-            && wanted(&snapshot)
-        {
-            return Ok((Some(snapshot), floor));
-        }
-    }
-    Ok((None, floor))
+) -> anyhow::Result<Option<Box<Snapshot>>> {
+    let loaded = snapshot::list(directory)?.into_iter().map(|named| load(&named, Some(log)));
+    let mut usable = loaded.filter_map(|loaded| match loaded {
+        Loaded::Whole(snapshot, shelved) => (!shelved.is_damaged()).then_some(snapshot),
+        Loaded::Damaged(_) | Loaded::Gone => None,
+    });
+    Ok(usable.find(|snapshot| wanted(snapshot)))
+}
+
+/// The snapshot that a starting server would take: the newest whole one, whatever it is of.
+pub fn newest_whole(listed: &[Named]) -> Option<(Box<Snapshot>, &Named)> {
+    listed.iter().find_map(|named| match load(named, None) {
+        Loaded::Whole(snapshot, _) => Some((snapshot, named)),
+        Loaded::Damaged(_) | Loaded::Gone => None,
+    })
 }

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use booking_manager::image::Image;
-use booking_manager::image::snapshot::Snapshot;
+use booking_manager::image::snapshot::{self, Named, Snapshot};
 use serde::Serialize;
 use uuid::Uuid;
 use wal::{Lsn, RecoveryReport, TornTail};
 
 use crate::Status;
-use crate::fault::{Fault, Refusal};
+use crate::fault::{Cause, Fault, Refusal};
 use crate::fold::{Folded, Pass};
 use crate::frames::check_directory;
 use crate::progress::Progress;
@@ -139,10 +139,15 @@ impl Verdict {
         check_directory(directory)?;
         let log = Identity::of(directory);
         let loading = Progress::over("loading a snapshot", Lsn::ZERO, Lsn::ZERO);
-        let (snapshot, floor) = snapshots::newest(directory, log, |_| true)?;
+        let listed = snapshot::list(directory)?;
+        let newest = snapshots::newest_whole(&listed);
+        if let Some(damage) = foreign(newest.as_ref(), log) {
+            return Ok((Self::Refused { records_before: 0, damage }, Image::new()));
+        }
+        let from = newest.map(|(snapshot, _)| snapshot);
         let loading = loading.elapsed();
-        let begun = snapshot.as_deref().map(Begun::of);
-        let pass = Pass { directory, log, from: snapshot, floor: floor.as_ref() };
+        let begun = from.as_deref().map(Begun::of);
+        let pass = Pass { directory, log, from, floor: listed.first() };
         let Folded { image, records, outcome } = pass.fold("checking", |_, _| ())?;
         let verdict = match outcome {
             Ok(report) if report.segments == 0 => Self::Fresh,
@@ -171,6 +176,15 @@ impl Verdict {
             Self::Refused { .. } => Status::Damaged,
         }
     }
+}
+
+/// What is said of a snapshot of another log.
+fn foreign(newest: Option<&(Box<Snapshot>, &Named)>, log: Option<Identity>) -> Option<Refusal> {
+    let ((snapshot, named), log) = newest.zip(log)?;
+    let reason = snapshots::of_another_log(snapshot.log, log.uuid);
+    let fault = Fault { file: named.path.clone(), offset: 0, lsn: named.lsn.get(), reason };
+    let refusal = Refusal { fault, durable_floor: None, cause: Cause::ForeignSnapshot };
+    (snapshot.log != log.uuid).then_some(refusal)
 }
 
 impl fmt::Display for Verdict {

@@ -196,7 +196,7 @@ pub fn newest(directory: &Path) -> Result<Found, SnapshotError> {
     let mut found = Found::default();
     for named in list(directory)? {
         found.durable_floor = found.durable_floor.max(named.lsn);
-        match load(&named.path) {
+        match load_named(&named) {
             Ok(newest) => {
                 found.newest = Some(newest);
                 break;
@@ -205,6 +205,16 @@ pub fn newest(directory: &Path) -> Result<Found, SnapshotError> {
         }
     }
     Ok(found)
+}
+
+/// Loads a snapshot, whose name must say where it stands as it does itself.
+fn load_named(named: &Named) -> Result<(Snapshot, Summary), SnapshotError> {
+    let loaded = load(&named.path)?;
+    if loaded.1.lsn == named.lsn {
+        return Ok(loaded);
+    }
+    let reason = format!("it is one of LSN {}, and its name says otherwise", loaded.1.lsn.get());
+    Err(SnapshotError::Damaged { path: named.path.clone(), offset: 32, reason })
 }
 
 /// Removes what was never finished, and all snapshots but those at `keep`, oldest first; returns

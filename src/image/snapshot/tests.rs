@@ -187,6 +187,15 @@ fn the_newest_whole_one_is_found_and_damaged_ones_are_named() {
 }
 
 #[test]
+fn one_under_another_name_is_refused() {
+    let (directory, path) = written(&snapshot());
+    fs::rename(&path, directory.path().join(file_name(Lsn::new(4096)))).unwrap();
+    let found = newest(directory.path()).unwrap();
+    assert!(found.newest.is_none());
+    assert!(found.refused[0].1.to_string().contains("its name says otherwise"));
+}
+
+#[test]
 fn one_that_is_broken_off_leaves_nothing() {
     let directory = TempDir::new().unwrap();
     let stop = |_| ControlFlow::Break(());

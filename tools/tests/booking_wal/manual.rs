@@ -10,7 +10,8 @@ fn completions_know_the_subcommands() {
         let output = program().args(["completions", shell]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{shell}");
         let script = String::from_utf8(output.stdout).unwrap();
-        for subcommand in ["verify", "inspect", "history", "repair"] {
+        for subcommand in ["verify", "inspect", "history", "state", "export", "snapshot", "repair"]
+        {
             assert!(script.contains(subcommand), "{shell}: {subcommand}");
         }
     }

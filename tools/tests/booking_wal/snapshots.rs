@@ -84,25 +84,29 @@ fn a_damaged_newest_snapshot_is_named_and_a_server_would_fall_back() {
 fn a_snapshot_of_another_state_or_log_or_place_is_damage() {
     let story = Story::told();
     let (lsn, other) = (story.lsns[9], Uuid::from_u128(7));
-    let check = |path: &Path, reason: &str| {
+    let check = |path: &Path, reason: &str, verdict: &str| {
         let told = verify(&story);
         assert_eq!(told.code, 1, "{told:?}");
         let line = told.line_with("snapshot  ");
         assert!(line.contains(&shown(path)) && line.contains(reason), "{line}");
-        assert!(told.line_with("verdict").contains("damaged: a server would start"), "{told:?}");
+        assert!(told.line_with("verdict").contains(verdict), "{told:?}");
     };
-    check(
-        &story.wrong_snapshot(lsn, story.lsns[8], story.uuid),
-        "is not what the log makes there: 9 records",
-    );
-    check(
-        &story.wrong_snapshot(lsn, lsn, other),
-        &format!("is of another log ({other} instead of {})", story.uuid),
-    );
+    let starts = "damaged: a server would start";
+    let wrong = story.wrong_snapshot(lsn, story.lsns[8], story.uuid);
+    check(&wrong, "is not what the log makes there: 9 records", starts);
+    let foreign = story.wrong_snapshot(lsn, lsn, other);
+    let reason = format!("is of another log ({other} instead of {})", story.uuid);
+    check(&foreign, &reason, "refused: a server would not start");
+    let told = run(story.path(), &["snapshot"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.line_with("damage").contains(&reason), "{told:?}");
+    let told = run(story.path(), &["repair", "--cut-tail", "--dry-run"]);
+    assert_eq!(told.line_with("set aside"), format!("set aside     {}", shown(&foreign)));
+    assert!(told.line_with("the log would end").ends_with(&format!("LSN {}", story.end)));
     let newer = story.snapshot(story.lsns[5]);
     let moved = story.path().join(booking_manager::image::snapshot::file_name(lsn));
     fs::rename(newer, &moved).unwrap();
-    check(&moved, &format!("holds the state at LSN {}", story.lsns[5]));
+    check(&moved, &format!("holds the state at LSN {}", story.lsns[5]), starts);
     fs::remove_file(moved).unwrap();
 
     let lsn = story.lsns[4];

@@ -160,7 +160,7 @@ fn what_cannot_be_read_is_neither_sound_nor_damaged() {
     let directory = TempDir::new().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
-    for command in ["verify", "inspect", "stats"] {
+    for command in ["verify", "inspect", "stats", "state", "snapshot"] {
         for (path, reason) in
             [(directory.path().join("missing"), "No such file"), (file.clone(), "not a directory")]
         {
@@ -193,6 +193,10 @@ fn wrong_usage_is_told_from_damage() {
         &["history", "--event", "0", "--seat", "0"],
         &["repair", "--dry-run"],
         &["stats", "--bucket", "0"],
+        &["state", "--at", "yesterday"],
+        &["export"],
+        &["export", "--format", "xml"],
+        &["snapshot", "--at", "4096"],
     ] {
         let told = run(story.path(), arguments);
         assert_eq!((told.code, told.stdout.as_str()), (2, ""), "{arguments:?}: {told:?}");
@@ -206,7 +210,7 @@ fn a_closed_pipe_ends_it_quietly() {
             story::tell(log, &story::refrain());
         }
     });
-    for command in ["inspect", "stats", "verify"] {
+    for command in ["inspect", "stats", "verify", "state"] {
         let mut child = program()
             .arg(command)
             .arg(story.path())
@@ -280,6 +284,10 @@ fn nothing_is_changed() {
         &["stats", "--segments", "--json"],
         &["history", "--ticket", "0/1"],
         &["repair", "--cut-tail", "--dry-run"],
+        &["state"],
+        &["state", "--event", "0", "--at", "4500"],
+        &["export", "--format", "ndjson"],
+        &["export", "--format", "csv"],
     ] {
         assert_eq!(run(story.path(), arguments).code, 0, "{arguments:?}");
     }

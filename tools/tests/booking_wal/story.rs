@@ -54,7 +54,9 @@ fn after(millis: u64) -> Timestamp {
 }
 
 pub(crate) fn open(directory: &Path) -> Log {
-    open_from(directory, Lsn::ZERO)
+    // As with a snapshot of whatever was removed.
+    let listing = wal::directory::list(directory).unwrap();
+    open_from(directory, listing.segments.first().map_or(Lsn::ZERO, |segment| segment.base))
 }
 
 /// As [`open`], reading the log from a position that a snapshot is of.
