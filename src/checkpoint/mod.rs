@@ -287,8 +287,12 @@ impl Work {
                 }
             }
             Err(error) => {
-                self.status.failed(error.to_string());
-                tracing::error!(%error, "segments that nothing needs were not removed");
+                // It is tried every second, and told once.
+                let told = error.to_string();
+                if self.status.figures().last_error.as_ref() != Some(&told) {
+                    tracing::error!(%error, "segments that nothing needs were not removed");
+                    self.status.failed(told);
+                }
             }
         }
     }
