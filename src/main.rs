@@ -84,6 +84,8 @@ fn run(config: &Config) -> Result<(), Failure> {
         tracing::error!(reason = %poison, "the log has failed: answering 503, then stopping");
         // A signal ends it sooner.
         let _ = signals.next_within(POISON_LINGER);
+        // They may be in the middle of something long, on a disk that fails: nobody waits for them.
+        std::mem::forget((checkpointer, mirror));
         return Err(Failure::Poisoned(poison));
     }
     running.drain(config.drain_timeout).map_err(Failure::Drain)?;

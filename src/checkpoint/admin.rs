@@ -23,6 +23,8 @@ use super::{Made, Request};
 const NAME: &str = "admin.sock";
 /// How long a client may take to send its line or to take the answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two tries to accept a client.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// The longest line.
 const LINE_BYTES_MAX: u64 = 64;
 
@@ -64,8 +66,12 @@ fn start(path: &Path, requests: Sender<Request>) -> io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     let serve = move || {
         for client in listener.incoming() {
-            // A client that fails is its own loss; one that cannot be accepted may be the next one.
-            let _ = client.and_then(|client| answer(client, &requests));
+            match client {
+                // A client that fails is its own loss.
+                Ok(client) => drop(answer(client, &requests)),
+                // Too many files are open, say: later there may be fewer.
+                Err(_) => std::thread::park_timeout(ACCEPT_AGAIN),
+            }
         }
     };
     // It waits in `accept` until the process ends.

@@ -16,6 +16,20 @@ pub(super) enum FoldError {
     /// The log cannot be read.
     #[error("the log cannot be read: {0}")]
     Read(#[from] ReadError),
+    /// There is no snapshot to begin from, and the log no longer has its beginning.
+    #[error(
+        "no snapshot can be used, and the log begins at LSN {first}: restore one from a backup"
+    )]
+    NoBeginning {
+        /// Where it begins.
+        first: Lsn,
+    },
+    /// The snapshot to begin from is not one of this log, or lies beyond what is durable of it.
+    #[error("the snapshot at LSN {lsn} is not one of this log")]
+    OtherLog {
+        /// Where it stands.
+        lsn: Lsn,
+    },
     /// A record cannot follow those before it.
     #[error("LSN {lsn}: {source}")]
     Illegal {
@@ -33,15 +47,25 @@ pub(super) fn fold(
     base: Option<Snapshot>,
     stop: impl Fn() -> bool,
 ) -> Result<Option<Snapshot>, FoldError> {
+    let durable = log.durable();
     let mut reader = Reader::open(directory)?;
     let mut image = match base {
+        Some(base) if base.log != log.uuid() || base.lsn > durable => {
+            return Err(FoldError::OtherLog { lsn: base.lsn });
+        }
         Some(base) => {
             reader.seek(base.lsn)?;
             base.image
         }
-        None => Image::new(),
+        None => {
+            let first = reader.segments().first().map_or(Lsn::ZERO, |first| first.header.base);
+            if first != Lsn::ZERO {
+                return Err(FoldError::NoBeginning { first });
+            }
+            Image::new()
+        }
     };
-    reader.set_durable(log.durable());
+    reader.set_durable(durable);
     let mut records = 0_u64;
     while let Some(record) = reader.next_record()? {
         let lsn = record.lsn;

@@ -35,7 +35,7 @@ pub use status::{Figures, Made, Status};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::engine::{Engine, Recovery};
-use crate::image::snapshot::{self, SnapshotError, Summary};
+use crate::image::snapshot::{self, Snapshot, SnapshotError, Summary};
 use admin::Admin;
 use fold::FoldError;
 
@@ -157,6 +157,7 @@ struct Work {
 impl Work {
     fn run(mut self, asked: &Receiver<Request>) {
         be_nice();
+        self.find_older();
         while !self.stopping() {
             let answer = match asked.recv_timeout(LOOK_INTERVAL) {
                 Ok(answer) => Some(answer),
@@ -176,6 +177,17 @@ impl Work {
                 let _ = answer.send(outcome.map_err(|failure| failure.to_string()));
             }
         }
+    }
+
+    /// Checks the snapshot before the one that the state came from, which counts only if it is
+    /// whole.
+    fn find_older(&self) {
+        let Some(last) = self.last else { return };
+        let listed = snapshot::list(&self.settings.directory).unwrap_or_default();
+        let older = listed.iter().filter(|named| named.lsn < last.lsn);
+        let mut whole = older.filter_map(|named| snapshot::load(&named.path).ok());
+        let of_this_log = |(snapshot, _): &(Snapshot, Summary)| snapshot.log == last.log;
+        self.status.kept(whole.find(of_this_log).map(|(snapshot, _)| snapshot.lsn));
     }
 
     fn stopping(&self) -> bool {
@@ -234,16 +246,30 @@ impl Work {
         let directory = &self.settings.directory;
         let log = self.engine.log();
         if let Some(last) = self.last.filter(|_| !self.has_news()) {
-            return Ok(Made::new(directory, last, Duration::ZERO));
+            let made = Made::new(directory, last, Duration::ZERO);
+            if made.path.is_file() {
+                return Ok(made);
+            }
         }
+        // A crash may have left a part of one, and its space is wanted.
+        snapshot::remove_unfinished(directory)?;
         let found = snapshot::newest(directory)?;
-        for (named, error) in &found.refused {
+        for (named, error) in found.refused {
+            if matches!(error, SnapshotError::Io { .. }) {
+                // It may be whole all the same: nothing is decided, and nothing removed.
+                return Err(error.into());
+            }
             tracing::error!(lsn = named.lsn.get(), %error, "a snapshot cannot be used; the one before it is");
         }
-        let base = found.newest.map(|(snapshot, _)| snapshot);
-        let base_lsn = base.as_ref().map(|base| base.lsn);
+        let (base, base_summary) = found.newest.unzip();
+        let base_lsn = base_summary.map(|base| base.lsn);
         let folded = fold::fold(directory, log, base, || self.stopping())?;
         let folded = folded.ok_or(Failure::Stopped)?;
+        if let Some(base) = base_summary.filter(|base| base.lsn == folded.lsn) {
+            // What is new is not durable yet: this is the snapshot of what is.
+            self.last = Some(base);
+            return Ok(Made::new(directory, base, Duration::ZERO));
+        }
         let written = snapshot::write(directory, &folded, begun, |progress| self.pace(progress))?;
         let summary = written.ok_or(Failure::Stopped)?;
         let keep: Vec<Lsn> = base_lsn.into_iter().chain([summary.lsn]).collect();

@@ -51,17 +51,16 @@ impl Retention {
         older.min(for_mirror).min(behind(self.bytes)).min(self.young_from(segments, now))
     }
 
-    /// Where the records begin that are too young to go: a segment's are no younger than the
-    /// segment after it.
+    /// Where the records begin that are too young to go. A segment is made when the one before it
+    /// is begun, so the records of a segment are no younger than the second one behind it.
     fn young_from(&self, segments: &[SegmentFacts], now: Timestamp) -> Lsn {
         if self.age.is_zero() {
             return Lsn::new(u64::MAX);
         }
-        let old = |next: &SegmentFacts| Timestamp::from_millis(next.created_ms) + self.age < now;
-        let followers = segments.iter().skip(1);
-        let still_old = followers.take_while(|next| old(next)).last();
+        let old = |made: &SegmentFacts| Timestamp::from_millis(made.created_ms) + self.age < now;
+        let old_ones = segments.windows(3).take_while(|trio| old(&trio[2])).last();
         let first = segments.first().map_or(Lsn::ZERO, |first| first.base);
-        still_old.map_or(first, |next| next.base)
+        old_ones.map_or(first, |trio| trio[1].base)
     }
 }
 
@@ -106,7 +105,8 @@ mod tests {
         let bytes = Retention { bytes: 950, ..KEEP_NOTHING };
         assert_eq!(floor(bytes, Some(300), Needed::Nothing, 99), 50);
         let age = Retention { age: Duration::from_millis(70), ..KEEP_NOTHING };
-        assert_eq!(floor(age, Some(300), Needed::Nothing, 95), 200);
-        assert_eq!(floor(age, Some(300), Needed::Nothing, 40), 0);
+        assert_eq!(floor(age, Some(300), Needed::Nothing, 95), 100);
+        assert_eq!(floor(age, Some(300), Needed::Nothing, 105), 200);
+        assert_eq!(floor(age, Some(300), Needed::Nothing, 85), 0);
     }
 }

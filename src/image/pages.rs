@@ -1,72 +1,67 @@
 //! A list of entries numbered from 0, with gaps, that moves nothing when it grows.
 //!
 //! Numbers come from a log, so that a single one may be far from all others: pages keep what such
-//! an entry costs bounded.
+//! an entry costs bounded, and a tree of them what a gap costs.
+
+use std::collections::BTreeMap;
 
 /// Entries of a page.
-const PAGE_ENTRIES: usize = 256;
+const PAGE_ENTRIES: u32 = 64;
 
 type Page<T> = Box<[Option<T>]>;
 
 /// Entries by number.
 #[derive(Clone, Debug)]
-pub(super) struct Pages<T> {
-    pages: Vec<Option<Page<T>>>,
-}
+pub(super) struct Pages<T>(BTreeMap<u32, Page<T>>);
 
 impl<T> Default for Pages<T> {
     fn default() -> Self {
-        Self { pages: Vec::new() }
+        Self(BTreeMap::new())
     }
 }
 
-fn place(number: u32) -> (usize, usize) {
-    let number = number as usize;
-    (number / PAGE_ENTRIES, number % PAGE_ENTRIES)
+/// The number of the page, and the place in it.
+fn place(number: u32) -> (u32, usize) {
+    (number / PAGE_ENTRIES, (number % PAGE_ENTRIES) as usize)
 }
 
 impl<T> Pages<T> {
     pub(super) fn get(&self, number: u32) -> Option<&T> {
         let (page, entry) = place(number);
-        self.pages.get(page)?.as_ref()?[entry].as_ref()
+        self.0.get(&page)?[entry].as_ref()
     }
 
     pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
         let (page, entry) = place(number);
-        self.pages.get_mut(page)?.as_mut()?[entry].as_mut()
+        self.0.get_mut(&page)?[entry].as_mut()
     }
 
     /// Sets the entry of a number; false, changing nothing, if it has one.
     #[must_use]
     pub(super) fn set(&mut self, number: u32, value: T) -> bool {
         let (page, entry) = place(number);
-        if page >= self.pages.len() {
-            self.pages.resize_with(page + 1, || None);
-        }
-        let page = self.pages[page]
-            .get_or_insert_with(|| std::iter::repeat_with(|| None).take(PAGE_ENTRIES).collect());
-        let vacant = page[entry].is_none();
+        let empty = || std::iter::repeat_with(|| None).take(PAGE_ENTRIES as usize).collect();
+        let entry = &mut self.0.entry(page).or_insert_with(empty)[entry];
+        let vacant = entry.is_none();
         if vacant {
-            page[entry] = Some(value);
+            *entry = Some(value);
         }
         vacant
     }
 
     /// The entries in the order of their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        let numbered = (0_u32..).step_by(PAGE_ENTRIES).zip(&self.pages);
-        let pages = numbered.filter_map(|(first, page)| Some((first, page.as_ref()?)));
-        pages.flat_map(|(first, page)| {
-            (first..).zip(page).filter_map(|(number, entry)| Some((number, entry.as_ref()?)))
+        self.0.iter().flat_map(|(page, entries)| {
+            let numbered = (page * PAGE_ENTRIES..).zip(entries);
+            numbered.filter_map(|(number, entry)| Some((number, entry.as_ref()?)))
         })
     }
 
     /// The same, giving the entries away; each page is freed when the next is begun.
     pub(super) fn into_iter(self) -> impl Iterator<Item = (u32, T)> {
-        let numbered = (0_u32..).step_by(PAGE_ENTRIES).zip(self.pages);
-        let pages = numbered.filter_map(|(first, page)| Some((first, page?)));
-        pages.flat_map(|(first, page)| {
-            (first..).zip(page).filter_map(|(number, entry)| Some((number, entry?)))
+        self.0.into_iter().flat_map(|(page, entries)| {
+            let numbered = (page * PAGE_ENTRIES..).zip(entries);
+            numbered.filter_map(|(number, entry)| Some((number, entry?)))
         })
     }
 }

@@ -126,6 +126,8 @@ impl Session {
         end: Option<Lsn>,
     ) -> Result<Checkpoint, Fault> {
         let first = reader.segments().first().map_or(Lsn::ZERO, |segment| segment.header.base);
+        // What is loaded now may lie behind `end`, which was read before.
+        let held = self.checkpoint;
         let checkpoint = match self.checkpoint {
             Some(checkpoint) if checkpoint.lsn >= first => checkpoint,
             None if first == Lsn::ZERO => {
@@ -146,7 +148,9 @@ impl Session {
         };
         let mirrored = checkpoint.lsn;
         match (end, reader.seek(mirrored)) {
-            (Some(end), _) if mirrored > end => Err(Obstacle::Ahead { mirrored, end }.into()),
+            (Some(end), _) if mirrored > end && held == Some(checkpoint) => {
+                Err(Obstacle::Ahead { mirrored, end }.into())
+            }
             (_, Err(ReadError::NoSuchPosition { end, .. })) => {
                 Err(Obstacle::Ahead { mirrored, end }.into())
             }

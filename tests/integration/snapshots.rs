@@ -134,14 +134,14 @@ fn kills_while_snapshots_are_made_and_segments_removed_lose_nothing() {
     eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
     let mut server = small_pieces().start();
-    let mut all = World::default();
+    let (mut all, mut made) = (World::default(), 0);
     for round in 0..10 {
         eprintln!("round {round}");
         let world = World::create(&server, 6, 60);
         let load = Load::start(&server, &world, 6, 4, rng.random());
         let directory = server.data_dir();
         let asker = thread::spawn(move || {
-            let mut made = 0;
+            let mut made = 0_u32;
             while ask(&directory, "snapshot").is_some() {
                 made += 1;
             }
@@ -150,7 +150,7 @@ fn kills_while_snapshots_are_made_and_segments_removed_lose_nothing() {
         observe_for(Duration::from_millis(rng.random_range(50..450)));
         server.kill9();
         let report = load.join();
-        assert!(asker.join().unwrap() > 0, "no snapshot in this life");
+        made += asker.join().unwrap();
         server.restart();
         report.ledger.check(&server, &world, Holds::Last);
         report.ledger.check_replays(&server, 30);
@@ -158,6 +158,7 @@ fn kills_while_snapshots_are_made_and_segments_removed_lose_nothing() {
         all.users.extend(world.users);
         all.shows.extend(world.shows);
     }
+    assert!(made > 0, "no life was long enough for a snapshot");
     sweep(&server, &all);
 }
 
@@ -260,4 +261,55 @@ fn a_snapshot_of_another_log_is_refused() {
     assert!(refused.stderr.contains("is one of the log"), "{}", refused.stderr);
     fs::remove_file(copy).unwrap();
     server.restart();
+}
+
+#[test]
+fn what_a_crash_left_of_a_snapshot_is_removed_and_two_stay() {
+    let mut server = Settings::new().start();
+    server.create_show(5);
+    take_snapshot(&server);
+    server.create_show(6);
+    take_snapshot(&server);
+    let before = files(&server.data_dir(), "snapshot-");
+    server.kill9();
+    let unfinished = server.data_dir().join("snapshot-00000000deadbeef.snap.tmp");
+    fs::write(&unfinished, [0; 4096]).unwrap();
+    server.restart();
+    take_snapshot(&server);
+    assert_eq!(files(&server.data_dir(), "snapshot-").len(), 3, "nothing was new");
+    server.create_show(7);
+    take_snapshot(&server);
+    assert!(!unfinished.exists());
+    let after = files(&server.data_dir(), "snapshot-");
+    assert_eq!((after.len(), &after[0]), (2, &before[1]));
+}
+
+#[test]
+fn snapshots_of_what_is_not_durable_yet_do_not_replace_the_older_one() {
+    let server = Settings::new().durability("os").start();
+    server.create_show(5);
+    let first = take_snapshot(&server);
+    server.create_show(6);
+    let second = take_snapshot(&server);
+    server.create_show(7);
+    take_snapshot(&server);
+    // Nothing is synced meanwhile, so all three are of the same position: that of the start.
+    assert_eq!(first["lsn"], second["lsn"]);
+    assert_eq!(files(&server.data_dir(), "snapshot-").len(), 1);
+    assert_eq!(server.stats()["snapshot"]["older_lsn"], Value::Null);
+}
+
+#[test]
+fn snapshots_that_are_taken_away_stop_the_checkpoints_and_not_the_server() {
+    let mut server = small_pieces().start();
+    let gone = server.data_dir().join("wal-0000000000000000.seg");
+    fill_the_log(&server, "the first segment is removed", || !gone.exists());
+    files(&server.data_dir(), "snapshot-").iter().for_each(|path| fs::remove_file(path).unwrap());
+    server.create_show(5);
+    let answer = ask(&server.data_dir(), "snapshot").unwrap();
+    let error = answer["error"].as_str().expect("no snapshot can be made");
+    assert!(error.contains("no snapshot can be used"), "{error}");
+    server.create_show(6);
+    assert!(server.stats()["snapshot"]["failed"].as_u64() > Some(0));
+    assert!(server.terminate().success());
 }

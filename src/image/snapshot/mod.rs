@@ -217,13 +217,12 @@ fn load_named(named: &Named) -> Result<(Snapshot, Summary), SnapshotError> {
     Err(SnapshotError::Damaged { path: named.path.clone(), offset: 32, reason })
 }
 
-/// Removes what was never finished, and all snapshots but those at `keep`, oldest first; returns
-/// these.
+/// Removes what was never finished.
 ///
 /// # Errors
 ///
 /// The directory cannot be read, or a file not be removed.
-pub fn prune(directory: &Path, keep: &[Lsn]) -> Result<Vec<Named>, SnapshotError> {
+pub fn remove_unfinished(directory: &Path) -> Result<(), SnapshotError> {
     let listed = fs::read_dir(directory).map_err(SnapshotError::io("list", directory))?;
     for entry in listed {
         let path = entry.map_err(SnapshotError::io("list", directory))?.path();
@@ -232,6 +231,15 @@ pub fn prune(directory: &Path, keep: &[Lsn]) -> Result<Vec<Named>, SnapshotError
             fs::remove_file(&path).map_err(SnapshotError::io("remove", &path))?;
         }
     }
+    Ok(())
+}
+
+/// Removes all snapshots but those at `keep`, oldest first; returns those that are gone.
+///
+/// # Errors
+///
+/// The directory cannot be read, or a file not be removed.
+pub fn prune(directory: &Path, keep: &[Lsn]) -> Result<Vec<Named>, SnapshotError> {
     let mut surplus = list(directory)?;
     surplus.retain(|named| !keep.contains(&named.lsn));
     for named in surplus.iter().rev() {

@@ -16,9 +16,9 @@ use super::write::block_crc;
 use super::{Snapshot, SnapshotError, Summary};
 use crate::codec::subject_in;
 use crate::domain::{
-    Amount, BookingStatus, Currency, EVENTS_MAX, EventDetails, EventId, EventNumber,
-    ROWS_PER_EVENT_MAX, RowNumber, SEATS_PER_EVENT_MAX, SlotIndex, Slots, TICKETS_MAX, Tag,
-    TicketKey, Timestamp, USERS_MAX, UserId, UserNumber,
+    Amount, BookingStatus, Currency, DATE_BYTES_MAX, EVENTS_MAX, EventDetails, EventId,
+    EventNumber, KEY_CHARS_MAX, ROWS_PER_EVENT_MAX, RowNumber, SEATS_PER_EVENT_MAX, SlotIndex,
+    Slots, TICKETS_MAX, Tag, TicketKey, Timestamp, USERS_MAX, UserId, UserNumber,
 };
 use crate::image::{
     Booking, BookingPlace, Event, Image, KeyEntry, ReplayError, StateHash, User, check_slots,
@@ -240,6 +240,9 @@ impl<R: Read> Loader<R> {
         if self.image.tickets > TICKETS_MAX {
             return Err(bad("more tickets than the bound"));
         }
+        if event.date.len() > DATE_BYTES_MAX {
+            return Err(bad("a date longer than any"));
+        }
         let details = EventDetails {
             name: title_in(&event.name)?,
             artist: title_in(&event.artist)?,
@@ -297,6 +300,9 @@ impl<R: Read> Loader<R> {
     fn key(&mut self, key: KeyV1) -> Result<(), Fault> {
         let subject = subject_in(key.subject, key.number, key.row)
             .map_err(|error| Fault::Bad(error.to_string()))?;
+        if key.key.len() > KEY_CHARS_MAX {
+            return Err(bad("a key longer than any"));
+        }
         let at = Timestamp::from_millis(key.at);
         let entry = KeyEntry { fingerprint: key.fingerprint, subject, at };
         let before = self.image.keys.insert(key.key.into(), entry);
