@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use booking_manager::domain::{BookingStatus, EventNumber};
+use booking_manager::mirror::Secret;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -20,8 +21,8 @@ use crate::seat::Seat;
 #[command(
     name = "booking-wal",
     version,
-    after_help = "Exit codes: 0 nothing is wrong; 1 damage, which was named; 2 the command line is \
-                  wrong, or the directory cannot be read."
+    after_help = "Exit codes: 0 nothing is wrong; 1 damage or a difference, which was named; 2 the \
+                  command line is wrong, or the directory or the database cannot be used."
 )]
 pub struct Arguments {
     /// What to do.
@@ -103,6 +104,27 @@ pub enum Command {
     /// set aside there as well. A PostgreSQL mirror that
     /// is ahead of the cut has records that the log then lacks, and must be filled anew.
     Repair(Surgery),
+    /// Fill a PostgreSQL database from the log, or compare the two
+    ///
+    /// Does what a server does that mirrors into the database, with the same code, and goes on from
+    /// where the database stands: an empty one is filled from the beginning of the log, or from the
+    /// newest snapshot if that has been removed. Each transaction moves the database's checkpoint with
+    /// its rows, so after a kill the same command goes on, without a gap and without a duplicate.
+    ///
+    /// Only what is durable is replayed. Without a server that is all that recovery would keep; the
+    /// lock of the directory is taken while that is decided, and what a killed server left in memory
+    /// is synced first. Beside a running server another process cannot know its durable mark: then
+    /// replay ends at the last position that the log itself proves durable, and says so.
+    ///
+    /// --verify compares every row with the log, at the position that the database claims. It only
+    /// reads, and a mirror may go on meanwhile. A difference is listed and makes the exit code 1.
+    Replay(Replay),
+    /// Make, show or remove the tables in a PostgreSQL database
+    ///
+    /// A server and `replay` make them by themselves. Tables of the same names that are not the
+    /// mirror's are never touched.
+    #[command(subcommand)]
+    Migrate(Migrate),
     /// Print a completion script for a shell
     Completions {
         /// Which shell.
@@ -209,6 +231,70 @@ pub struct Surgery {
     /// Confirm that the log is to end at this LSN, though records behind it were acknowledged
     #[arg(long, value_name = "LSN", value_parser = crate::filter::position)]
     pub lose_acknowledged_records_from: Option<u64>,
+}
+
+/// Which database.
+#[derive(Clone, Debug, Args)]
+pub struct Database {
+    /// The database, as postgres://user:password@host:port/name?sslmode=prefer
+    ///
+    /// Other users of the machine can see the command line: let the URL come from DATABASE_URL, or
+    /// the password from PGPASSWORD. Neither is ever shown.
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub to: Secret,
+}
+
+/// What is done to the tables.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Migrate {
+    /// Show which migrations were carried out; exit code 1 if any was not
+    Status(Schema),
+    /// Carry out what was not yet
+    Up(Schema),
+    /// Remove the tables with all their rows; the log has them all the same
+    Down {
+        /// Whose tables, and how to answer.
+        #[command(flatten)]
+        schema: Schema,
+        /// Do it; otherwise it is only said what would be dropped
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Whose tables, and how to answer.
+#[derive(Clone, Debug, Args)]
+pub struct Schema {
+    /// Which database.
+    #[command(flatten)]
+    pub database: Database,
+    /// Answer in JSON: one object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to replay into which database.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("start").args(["from_beginning", "from_snapshot"]))]
+pub struct Replay {
+    /// Which log, and how to answer.
+    #[command(flatten)]
+    pub place: Place,
+    /// Into which database.
+    #[command(flatten)]
+    pub database: Database,
+    /// Fill an empty database from the beginning of the log
+    #[arg(long)]
+    pub from_beginning: bool,
+    /// Fill an empty database from the newest snapshot, and then from the log behind it
+    #[arg(long)]
+    pub from_snapshot: bool,
+    /// Compare every row with the log afterwards
+    #[arg(long)]
+    pub verify: bool,
+    /// Compare every row with the log, and replay nothing
+    #[arg(long, conflicts_with_all = ["start", "verify"])]
+    pub verify_only: bool,
 }
 
 /// Which log, and how to answer.

@@ -161,7 +161,7 @@ fn make(directory: &Path) -> anyhow::Result<Outcome> {
 /// a sync that fails may throw away what could not be written, and then the medium, which is read
 /// afterwards, has an earlier end. Without it a power cut could take back records whose loss nobody
 /// would notice any more, because a start from the snapshot does not look at them.
-fn sync_last_epoch(directory: &Path) -> anyhow::Result<()> {
+pub(crate) fn sync_last_epoch(directory: &Path) -> anyhow::Result<()> {
     // What cannot be read is refused by the verdict, with its name.
     let Ok(reader) = Reader::open(directory) else {
         return Ok(());

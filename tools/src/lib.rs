@@ -15,16 +15,19 @@
 //! [`names`], [`fields`], [`filter`] and [`seat`] are what is known, shown and asked of a single
 //! record, [`rates`] how many there were when; [`instant`] is time as text, [`output`] where all of
 //! it goes, [`progress`] what is shown meanwhile, [`patience`] how a log that grows is waited for;
-//! [`manual`] is the program about itself.
+//! [`replay`] fills a database from the log and [`compare`] holds the two against each other;
+//! [`migrate`] is about the tables, [`database`] how to get in; [`manual`] is the program about itself.
 //!
-//! Architecture invariant: of the server these modules know the domain, the codec and the image, never
-//! the engine. The image is the very fold that recovery starts from, so that [`verdict`] refuses what a
+//! Architecture invariant: of the server these modules know the domain, the codec, the image and the
+//! mirror, never the engine. The image is the very fold that recovery starts from, so that [`verdict`] refuses what a
 //! server would.
 
 pub mod arguments;
 pub mod audit;
 pub mod checkpoint;
+pub mod compare;
 pub mod cut;
+pub mod database;
 pub mod export;
 pub mod fault;
 pub mod fields;
@@ -35,6 +38,7 @@ pub mod history;
 pub mod instant;
 pub mod listing;
 pub mod manual;
+pub mod migrate;
 pub mod moment;
 pub mod names;
 pub mod output;
@@ -42,6 +46,7 @@ pub mod patience;
 pub mod progress;
 pub mod rates;
 pub mod repair;
+pub mod replay;
 pub mod seat;
 pub mod snapshots;
 pub mod state;

@@ -20,6 +20,7 @@ const TEMPLATE: &str =
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
+    what: &'static str,
     from: Lsn,
     next: Lsn,
     shown: bool,
@@ -34,7 +35,7 @@ impl Progress {
             bar.set_style(style);
         }
         bar.set_message(what);
-        Self { bar, from, next: from, shown: false, may_show: io::stderr().is_terminal() }
+        Self { bar, what, from, next: from, shown: false, may_show: io::stderr().is_terminal() }
     }
 
     /// As [`Progress::over`], for work that writes lines to standard output as it goes.
@@ -57,10 +58,25 @@ impl Progress {
         }
     }
 
+    /// As [`Progress::reach`], for work whose measure is the record: shows how many a second.
+    pub fn reach_after(&mut self, lsn: Lsn, records: u64) {
+        if self.may_show {
+            let rate = per_second(records, self.elapsed());
+            self.bar.set_message(format!("{}, {rate} records/s", self.what));
+        }
+        self.reach(lsn);
+    }
+
     /// How long the work has taken so far.
     pub fn elapsed(&self) -> Duration {
         self.bar.elapsed()
     }
+}
+
+/// So many a second, rounded down.
+pub fn per_second(count: u64, time: Duration) -> u64 {
+    let nanos = time.as_nanos().max(1);
+    u64::try_from(u128::from(count) * 1_000_000_000 / nanos).unwrap_or(u64::MAX)
 }
 
 impl Drop for Progress {

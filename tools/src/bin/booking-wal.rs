@@ -7,7 +7,9 @@ use clap::Parser;
 use tools::Status;
 use tools::arguments::{Arguments, Command};
 use tools::output::Output;
-use tools::{audit, checkpoint, export, history, listing, manual, repair, state, tally};
+use tools::{
+    audit, checkpoint, export, history, listing, manual, migrate, repair, replay, state, tally,
+};
 
 const DAMAGED: u8 = 1;
 /// Also what clap exits with when the command line is wrong.
@@ -36,6 +38,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<Status> {
         Command::Export(extract) => export::export(extract, &mut output),
         Command::Snapshot(place) => checkpoint::snapshot(place, &mut output),
         Command::Repair(surgery) => repair::repair(surgery, &mut output),
+        Command::Replay(order) => replay::replay(order, &mut output),
+        Command::Migrate(migrate) => migrate::migrate(migrate, &mut output),
         Command::Completions { shell } => manual::completions(*shell, &mut output),
         Command::Man { out } => manual::pages(out.as_deref(), &mut output),
     }?;

@@ -34,6 +34,16 @@ pub(crate) fn run(directory: &Path, arguments: &[impl AsRef<OsStr>]) -> Run {
     }
 }
 
+/// Runs a command that has its arguments already.
+pub(crate) fn ended(command: &mut Command) -> Run {
+    let output = command.output().unwrap();
+    Run {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
 impl Run {
     pub(crate) fn line_with(&self, text: &str) -> &str {
         let line = self.stdout.lines().find(|line| line.contains(text));

@@ -181,6 +181,49 @@ fn user(id: UserId, email: &'static str, name: &'static str, at: u64) -> Fact<'s
     Fact::UserCreated(UserCreated { user: id, email, name, at: after(at), stamp: None })
 }
 
+/// An event with a seat for each of so many bookings, every other one of which is confirmed.
+pub(crate) fn tell_of_a_crowd(log: &Log, bookings: u32) {
+    let event = EventId { number: EventNumber::new(1), tag: Tag::new(0xc40d) };
+    tell_when_there_is_room(
+        log,
+        &Fact::EventCreated(EventCreated {
+            event,
+            ticket_key: TicketKey::new(0xc40d),
+            name: "Open air",
+            artist: "The Crowd",
+            venue: "Field",
+            date: "2025-07-01T18:00:00Z",
+            total_seats: bookings,
+            price: Amount::from_minor(1_000).unwrap(),
+            currency: Currency::from_code("EUR").unwrap(),
+            at: after(600_007),
+            stamp: None,
+        }),
+    );
+    for seat in 0..bookings {
+        let (event, row) = (event.number, RowNumber::new(seat + 1));
+        let held = Held {
+            event,
+            row,
+            tag: Tag::new(seat.into()),
+            user: ADA.number,
+            tickets: Cow::Owned(vec![SlotIndex::new(seat)]),
+            total: Amount::from_minor(1_000).unwrap(),
+            at: after(600_008),
+            deadline: after(1_200_008),
+            stamp: None,
+        };
+        tell_when_there_is_room(log, &Fact::Held(held));
+        if seat % 2 == 0 {
+            let confirmed = Transition { event, row, at: after(600_009), stamp: None };
+            tell_when_there_is_room(log, &Fact::Confirmed(confirmed));
+        }
+        if seat % 1_000 == 0 {
+            log.kick();
+        }
+    }
+}
+
 /// The seats of the first booking once more, though it was confirmed.
 pub(crate) fn double_sale() -> Fact<'static> {
     let Some(Fact::Held(held)) = chapters().into_iter().nth(3) else {
@@ -302,6 +345,13 @@ impl Story {
         let newer = FrameHeader { kind: Kind::new(9), ..record };
         newer.seal_body(expected.seed, &mut bytes[at + 4..at + record.span()]);
         fs::write(self.segment(), bytes).unwrap();
+    }
+
+    /// Takes back what stands in the first segment from one position to another.
+    pub(crate) fn blank(&self, from: Lsn, to: Lsn) {
+        let file = OpenOptions::new().write(true).open(self.segment()).unwrap();
+        let zeros = vec![0; usize::try_from(to.since(from)).unwrap()];
+        file.write_all_at(&zeros, from.get()).unwrap();
     }
 
     /// Writes something behind the end, as a crash may leave it.
