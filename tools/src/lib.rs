@@ -1,7 +1,8 @@
 //! `booking-wal`: opens the log of a data directory offline, or beside a running server.
 //!
-//! **Invariant:** only [`repair`] changes a log, and it says so. For all else no lock is taken, no file
-//! is opened for writing, nothing is synced. What a server that has the directory can notice is the load: `verify` and
+//! **Invariant:** only [`repair`] changes a log, and it says so. [`checkpoint`] and [`replay`] build on
+//! where a log ends, and so take its lock and sync it where no server has it. For all else no lock is
+//! taken, no file is opened for writing, nothing is synced. What a server that has the directory can notice is the load: `verify` and
 //! `stats` read the medium, as recovery does, and so let go of the cached pages of the log, for
 //! which the kernel may write some of them back sooner than it would have.
 //!
