@@ -14,7 +14,7 @@ use wal::{Lsn, ReadError};
 use crate::codec::CodecError;
 
 /// How an operator has the tables made and filled anew.
-const REBUILD: &str = "have the tables made anew with `booking-wal migrate down`: the mirror then \
+const REBUILD: &str = "have the tables made anew with `booking-wal migrate down --yes`: the mirror then \
                        makes them and fills them again by itself";
 
 /// Why the mirror stopped where it was. Nothing of its transaction is in PostgreSQL.
@@ -51,7 +51,7 @@ pub enum Obstacle {
     /// The tables hold another log.
     #[error(
         "the database holds the mirror of another log ({theirs}; this one is {ours}): use another \
-         database, or have that mirror removed with `booking-wal migrate down`"
+         database, or have that mirror removed with `booking-wal migrate down --yes`"
     )]
     OtherLog {
         /// The log in PostgreSQL.
@@ -70,7 +70,7 @@ pub enum Obstacle {
     /// The tables were made by a newer version.
     #[error(
         "the tables are of version {found}, and this program knows up to {known}: run the newer \
-         program, or have its `booking-wal migrate down` remove them"
+         program, or have its `booking-wal migrate down --yes` remove them"
     )]
     Newer {
         /// The version in PostgreSQL.

@@ -42,7 +42,7 @@ fn dropped_tables_block_until_they_are_made_anew() {
     crowd(&server, &world, Duration::from_millis(300), 2);
     let error = blocked(&server);
     assert!(error.contains("\"tickets\" does not exist"), "{error}");
-    assert!(error.contains("`booking-wal migrate down`"), "{error}");
+    assert!(error.contains("`booking-wal migrate down --yes`"), "{error}");
     migrate_down(&database);
     assert_mirrored(&server, &world, &database);
 }

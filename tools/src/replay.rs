@@ -213,7 +213,8 @@ impl<'a> Bound<'a> {
                 Ok(_) => Self { up_to: end, only_proven_durable: None, directory },
                 Err(error) => {
                     let only_proven_durable = Some(error.to_string());
-                    Self { up_to: durable_floor, only_proven_durable, directory }
+                    // Of a log without records the header alone is proven.
+                    Self { up_to: durable_floor.min(end), only_proven_durable, directory }
                 }
             }),
         })
@@ -287,8 +288,7 @@ async fn load(
     let wanted = |snapshot: &booking_manager::image::snapshot::Snapshot| {
         snapshot.lsn <= up_to && log.reaches_back_to(snapshot.lsn)
     };
-    let (snapshot, _) = snapshots::newest(directory, Some(log), wanted)?;
-    let snapshot = snapshot.context(
+    let snapshot = snapshots::newest_usable(directory, log, wanted)?.context(
         "there is no usable snapshot of this log: `booking-wal snapshot` makes one, or leave \
          --from-snapshot away",
     )?;
@@ -298,7 +298,7 @@ async fn load(
 
 /// What was written stays, and so the same command goes on.
 fn in_the_middle(fault: mirror::Fault) -> anyhow::Error {
-    let passes = fault.obstacle().is_none();
+    let passes = fault.obstacle().is_none() && !tells_of_damage(&fault);
     let error = anyhow::Error::new(fault);
     if passes {
         error.context("stopped in the middle; run it again to go on from there")
