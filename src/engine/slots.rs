@@ -435,6 +435,7 @@ impl Seats {
     }
 
     /// Puts a decided row where the log has it, before any other thread knows these seats.
+    #[cfg(not(booking_loom))]
     pub(super) fn restore(&self, number: RowNumber, row: Row) {
         let (word, count) = (row.word(), row.terms.slots.count());
         if is_live(word) {
@@ -450,6 +451,7 @@ impl Seats {
     }
 
     /// Names the rows that last took each slot, once they have been restored.
+    #[cfg(not(booking_loom))]
     pub(super) fn restore_takers(&self, takers: &[u32]) {
         for (slot, &taker) in self.slots.iter().zip(takers) {
             // What is free as it came stays untouched, so that its page need not be there.
