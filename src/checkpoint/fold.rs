@@ -25,7 +25,7 @@ pub(super) enum FoldError {
         first: Lsn,
     },
     /// The snapshot to begin from is not one of this log, or lies beyond what is durable of it.
-    #[error("the snapshot at LSN {lsn} is not one of this log")]
+    #[error("the snapshot at LSN {lsn} is not one of this log, or lies beyond its durable end")]
     OtherLog {
         /// Where it stands.
         lsn: Lsn,

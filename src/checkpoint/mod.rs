@@ -2,14 +2,15 @@
 //!
 //! **Invariants.** The engine is never paused and never read: a snapshot is made from the snapshot
 //! before it and the records since, as recovery would do it. Only records that are durable go into
-//! one. Of the snapshots two are kept, each of them read back and checked as a whole when it was
-//! last used; a segment is removed only when it lies below the older one of the two, below what
+//! one. Of the snapshots two are kept, and the older counts only if it was read back and checked as
+//! a whole, at the start or as the base of the newer; a segment is removed only when it lies below the older one of the two, below what
 //! the mirror has confirmed, and below what is to be retained.
 //!
 //! A checkpoint is made when the log has grown by so many bytes since the last one, when so much
 //! time has passed and there are new records, or when the admin socket asks ([`admin`]). One
 //! thread makes them, with a low priority and with pauses in its writing, so that bookings keep
-//! the processor and the disk. For the time of one, the state is in memory a second time.
+//! the processor and the disk. For the time of one, and while the older snapshot is checked after a
+//! start, the state is in memory a second time.
 //!
 //! A record that cannot follow those before it means that memory and log have parted: the process
 //! stops. A damaged file is told, counted and tried again; the state in memory is not touched by it.

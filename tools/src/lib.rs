@@ -1,10 +1,11 @@
 //! `booking-wal`: opens the log of a data directory offline, or beside a running server.
 //!
-//! **Invariant:** only [`repair`] changes a log, and it says so. [`checkpoint`] and [`replay`] build on
-//! where a log ends, and so take its lock and sync it where no server has it. For all else no lock is
-//! taken, no file is opened for writing, nothing is synced. What a server that has the directory can notice is the load: `verify` and
-//! `stats` read the medium, as recovery does, and so let go of the cached pages of the log, for
-//! which the kernel may write some of them back sooner than it would have.
+//! **Invariant:** only [`repair`] changes a log, and it says so; [`checkpoint`] adds a file beside it.
+//! That one and [`replay`] build on where a log ends, and so take its lock and sync it where no
+//! server has it. For all else no lock is taken, no file is opened for writing, nothing is synced.
+//! What a server that has the directory can notice is the load: `verify` and `stats` read the medium,
+//! as recovery does, and so let go of the cached pages of the log, for which the kernel may write
+//! some of them back sooner than it would have.
 //!
 //! Reading order: [`arguments`] is what can be asked for; [`audit`], [`listing`], [`tally`],
 //! [`history`], [`state`] and [`export`] answer the subcommands that read, [`checkpoint`] and [`repair`]
@@ -19,8 +20,8 @@
 //! [`migrate`] is about the tables, [`database`] how to get in; [`manual`] is the program about itself.
 //!
 //! Architecture invariant: of the server these modules know the domain, the codec, the image and the
-//! mirror, never the engine. The image is the very fold that recovery starts from, so that [`verdict`] refuses what a
-//! server would.
+//! mirror, never the engine. The image is the very fold that recovery starts from, so that
+//! [`verdict`] refuses what a server would.
 
 pub mod arguments;
 pub mod audit;
