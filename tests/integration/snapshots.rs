@@ -44,6 +44,23 @@ fn take_snapshot(server: &Server) -> Value {
     answer
 }
 
+/// Waits until the durable log has grown by some records behind `lsn`; gives its durable mark.
+fn wait_for_records_behind(server: &Server, lsn: u64) -> u64 {
+    const SOME_RECORDS_BYTES: u64 = 16 << 10;
+    let durable = || server.stats()["wal"]["durable_lsn"].as_u64().unwrap();
+    wait_until(LIMIT, "the log grows", || durable() > lsn + SOME_RECORDS_BYTES);
+    durable()
+}
+
+/// A snapshot of what was durable when it was asked for, which is more than there was at `lsn`.
+#[track_caller]
+fn take_snapshot_behind(server: &Server, lsn: u64) -> Value {
+    let durable = wait_for_records_behind(server, lsn);
+    let snapshot = take_snapshot(server);
+    assert!(snapshot["lsn"].as_u64() >= Some(durable), "{snapshot} and {durable}");
+    snapshot
+}
+
 fn files(directory: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let named = |path: &PathBuf| {
@@ -54,25 +71,26 @@ fn files(directory: &Path, prefix: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The value of `field=…` in the last line that has it.
+/// The value of `field=…` in the last line that has it. A running server's lines come a little after
+/// what they tell.
 fn last_logged(server: &Server, field: &str) -> String {
+    let needle = format!("{field}=");
+    wait_until(LIMIT, "it is logged", || server.stderr().contains(&needle));
     let text = server.stderr();
-    let (_, behind) = text.rsplit_once(&format!("{field}=")).expect("it was logged");
+    let (_, behind) = text.rsplit_once(&needle).expect("waited for");
     behind.split_whitespace().next().unwrap().to_owned()
 }
 
 #[test]
 fn a_snapshot_and_the_log_behind_it_make_the_same_state() {
     let mut server = Settings::new().start();
-    let world = World::create(&server, 4, 40);
+    // More seats than can be sold before the last look at the log.
+    let world = World::create(&server, 4, 4_000);
     let load = Load::start(&server, &world, 4, 3, 5);
-    observe_for(Duration::from_millis(200));
-    let first = take_snapshot(&server);
-    observe_for(Duration::from_millis(200));
-    let second = take_snapshot(&server);
-    assert!(second["lsn"].as_u64() > first["lsn"].as_u64());
+    let first = take_snapshot_behind(&server, 0);
+    let second = take_snapshot_behind(&server, first["lsn"].as_u64().unwrap());
     assert_eq!(second["path"], files(&server.data_dir(), "snapshot-")[1].display().to_string());
-    observe_for(Duration::from_millis(100));
+    wait_for_records_behind(&server, second["lsn"].as_u64().unwrap());
     let ledger = load.stop().ledger;
     assert!(server.terminate().success());
     let hash = last_logged(&server, "state_hash");
