@@ -44,6 +44,8 @@ use fold::FoldError;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long nothing is tried after a checkpoint that failed, unless asked for.
 const RETRY_INTERVAL: Duration = Duration::from_secs(30);
+/// Between two blocks of a snapshot (64 KiB): about 100 MB a second are written at most.
+const BLOCK_PAUSE: Duration = Duration::from_micros(600);
 /// How nice the thread is to all others (`nice(2)`).
 const NICENESS: i32 = 15;
 
@@ -271,7 +273,7 @@ impl Work {
             self.last = Some(base);
             return Ok(Made::new(directory, base, Duration::ZERO));
         }
-        let written = snapshot::write(directory, &folded, begun, |progress| self.pace(progress))?;
+        let written = snapshot::write(directory, &folded, begun, || self.pace())?;
         let summary = written.ok_or(Failure::Stopped)?;
         let keep: Vec<Lsn> = base_lsn.into_iter().chain([summary.lsn]).collect();
         for removed in snapshot::prune(directory, &keep)? {
@@ -283,11 +285,9 @@ impl Work {
         Ok(Made::new(directory, summary, elapsed))
     }
 
-    /// Leaves the disk to the log between two pieces.
-    fn pace(&self, progress: snapshot::Progress) -> std::ops::ControlFlow<()> {
-        if progress.synced {
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
+    /// Leaves the disk to the log between two blocks.
+    fn pace(&self) -> std::ops::ControlFlow<()> {
+        std::thread::park_timeout(BLOCK_PAUSE);
         if self.stopping() {
             return std::ops::ControlFlow::Break(());
         }

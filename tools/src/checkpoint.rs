@@ -144,7 +144,7 @@ fn make(directory: &Path) -> anyhow::Result<Outcome> {
         return Ok(Outcome::ThereAlready { lsn });
     }
     let snapshot = Snapshot { log, lsn: Lsn::new(lsn), image };
-    let go_on = |_| ControlFlow::Continue(());
+    let go_on = || ControlFlow::Continue(());
     let written = snapshot::write(directory, &snapshot, instant::now(), go_on)?;
     let written = written.context("nothing was written")?;
     Ok(Outcome::Made(Made {

@@ -59,7 +59,7 @@ use wal::Lsn;
 use super::{Image, StateHash};
 
 pub use read::{load, read};
-pub use write::{Progress, write};
+pub use write::write;
 
 const PREFIX: &str = "snapshot-";
 const SUFFIX: &str = ".snap";

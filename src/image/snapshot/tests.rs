@@ -87,7 +87,7 @@ fn snapshot() -> Snapshot {
 
 fn written(snapshot: &Snapshot) -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
-    let go_on = |_| ControlFlow::Continue(());
+    let go_on = || ControlFlow::Continue(());
     let summary = write(directory.path(), snapshot, at(9), go_on).unwrap().unwrap();
     let path = directory.path().join(file_name(snapshot.lsn));
     assert_eq!(summary.bytes, fs::metadata(&path).unwrap().len());
@@ -171,7 +171,7 @@ fn the_newest_whole_one_is_found_and_damaged_ones_are_named() {
     let mut image = snapshot();
     let (directory, old) = written(&image);
     image.lsn = Lsn::new(16384);
-    let go_on = |_| ControlFlow::Continue(());
+    let go_on = || ControlFlow::Continue(());
     write(directory.path(), &image, at(9), go_on).unwrap();
     let found = newest(directory.path()).unwrap();
     assert_eq!(found.newest.unwrap().0.lsn, image.lsn);
@@ -198,7 +198,7 @@ fn one_under_another_name_is_refused() {
 #[test]
 fn one_that_is_broken_off_leaves_nothing() {
     let directory = TempDir::new().unwrap();
-    let stop = |_| ControlFlow::Break(());
+    let stop = || ControlFlow::Break(());
     assert!(write(directory.path(), &snapshot(), at(9), stop).unwrap().is_none());
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use bincode::Encode;
+use rustix::fs::Advice;
 
 use super::layout::{
     BLOCK_BYTES_FULL, BLOCK_HEADER_BYTES, BookingV1, EventV1, FooterV1, HEADER_BYTES, KeyV1, Kind,
@@ -16,18 +18,10 @@ use crate::codec::subject_out;
 use crate::domain::{BookingStatus, RowNumber, Timestamp};
 use crate::image::{Booking, BookingPlace, Event, KeyEntry, StateHash, User};
 
-/// What is written between two syncs, so that none of them has much to write: the log's own syncs
-/// share the device.
-const BYTES_PER_SYNC: u64 = 1 << 20;
-
-/// What is told after each block.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Progress {
-    /// Bytes written so far.
-    pub bytes: u64,
-    /// Whether they have just been synced.
-    pub synced: bool,
-}
+/// After how many bytes the kernel is asked to begin writing them back, without waiting for it. The
+/// log's syncs share the device: one sync of everything would keep them waiting, and so would a
+/// sync of each part, since a growing file costs a commit of the file system's journal each time.
+const WRITE_BACK_BYTES: u64 = 1 << 20;
 
 /// Writes a snapshot into `directory` and publishes it under its name when all of it is on disk.
 /// `pace` is called after each block and can take its time, or break off: then nothing is left and
@@ -40,7 +34,7 @@ pub fn write(
     directory: &Path,
     snapshot: &Snapshot,
     made_at: Timestamp,
-    mut pace: impl FnMut(Progress) -> ControlFlow<()>,
+    mut pace: impl FnMut() -> ControlFlow<()>,
 ) -> Result<Option<Summary>, SnapshotError> {
     let path = directory.join(file_name(snapshot.lsn));
     let unfinished = path.with_extension("snap.tmp");
@@ -67,7 +61,7 @@ fn write_file(
     path: &Path,
     snapshot: &Snapshot,
     made_at: Timestamp,
-    pace: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    pace: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> io::Result<Option<Summary>> {
     let mut writer = Writer::begin(path, snapshot, made_at, pace)?;
     match writer.image(snapshot) {
@@ -96,12 +90,13 @@ impl From<io::Error> for Stopped {
 
 struct Writer<'p> {
     file: File,
-    pace: &'p mut dyn FnMut(Progress) -> ControlFlow<()>,
+    pace: &'p mut dyn FnMut() -> ControlFlow<()>,
     /// CRC of the header, which every block's begins with.
     seed: u32,
     index: u32,
     bytes: u64,
-    synced: u64,
+    /// Up to where writing back was begun.
+    handed_over: u64,
     kind: Kind,
     /// Block header and payload of the block that is being filled.
     block: Vec<u8>,
@@ -113,7 +108,7 @@ impl<'p> Writer<'p> {
         path: &Path,
         snapshot: &Snapshot,
         made_at: Timestamp,
-        pace: &'p mut dyn FnMut(Progress) -> ControlFlow<()>,
+        pace: &'p mut dyn FnMut() -> ControlFlow<()>,
     ) -> io::Result<Self> {
         let mut header = [0; HEADER_BYTES];
         header[..8].copy_from_slice(&MAGIC);
@@ -134,7 +129,7 @@ impl<'p> Writer<'p> {
             seed,
             index: 0,
             bytes: HEADER_BYTES as u64,
-            synced: 0,
+            handed_over: 0,
             kind: Kind::Users,
             block: vec![0; BLOCK_HEADER_BYTES],
             entries: 0,
@@ -197,15 +192,22 @@ impl<'p> Writer<'p> {
         self.block.truncate(BLOCK_HEADER_BYTES);
         self.entries = 0;
         self.index += 1;
-        let synced = self.bytes - self.synced >= BYTES_PER_SYNC;
-        if synced {
-            self.file.sync_data()?;
-            self.synced = self.bytes;
+        if self.bytes - self.handed_over >= WRITE_BACK_BYTES {
+            self.begin_write_back();
         }
-        match (self.pace)(Progress { bytes: self.bytes, synced }) {
+        match (self.pace)() {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(Stopped::ByPace),
         }
+    }
+
+    /// Asks the kernel to begin writing back what is behind `handed_over`. For pages that are dirty
+    /// that is what the advice not to need them does on Linux (`mm/fadvise.c`); elsewhere, or if it
+    /// is refused, the one sync at the end has more to do.
+    fn begin_write_back(&mut self) {
+        let length = NonZeroU64::new(self.bytes - self.handed_over);
+        let _ = rustix::fs::fadvise(&self.file, self.handed_over, length, Advice::DontNeed);
+        self.handed_over = self.bytes;
     }
 }
 
