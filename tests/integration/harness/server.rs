@@ -140,6 +140,10 @@ impl Server {
         self.process = Some(child);
         self.client = Client::new(port.expect("waited for"));
         wait_until(START_LIMIT, "the server is ready", || self.is_ready());
+        // Lines are written by a thread of their own, and tests read what the start has told.
+        wait_until(START_LIMIT, "the server has logged its start", || {
+            self.stderr().contains("booking_manager: ready")
+        });
     }
 
     /// Whether the server takes requests.
