@@ -175,7 +175,7 @@ fn a_log_without_its_beginning_is_taken_up_from_a_snapshot() {
         let refused = resume(Limits::default()).await.unwrap_err().to_string();
         assert!(refused.contains("there is no whole snapshot"), "{refused}");
         let made_at = Timestamp::from_millis(0);
-        let written = snapshot::write(rest.path(), &whole, made_at, |_| ControlFlow::Continue(()));
+        let written = snapshot::write(rest.path(), &whole, made_at, || ControlFlow::Continue(()));
         assert!(written.unwrap().is_some());
         resume(Limits::default()).await.unwrap();
     });

@@ -285,7 +285,7 @@ impl Story {
         })
         .unwrap();
         let snapshot = Snapshot { log: uuid, lsn, image };
-        let go_on = |_| ControlFlow::Continue(());
+        let go_on = || ControlFlow::Continue(());
         snapshot::write(self.path(), &snapshot, after(0), go_on).unwrap();
         self.path().join(snapshot::file_name(lsn))
     }
