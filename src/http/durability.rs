@@ -1,15 +1,17 @@
 //! Waiting for the log: no answer leaves before the log is answerable up to its position.
 //!
 //! Every runtime thread has one line of waiters. A request whose position is not covered yet joins
-//! the line at its end and is woken by the runtime's release task, which runs once per sync. Within
-//! one thread positions rise almost always, so the line is first in, first out: an entry that waits
+//! the line at its end and is woken by the runtime's release task, which runs once per sync. The first
+//! to join since the log was last asked to move wakes the runtime's asking task; that one stands
+//! behind every task that is ready by then, so all that they append is asked for at once and shares a
+//! group. Within one thread positions rise almost always, so the line is first in, first out: an entry that waits
 //! for less than the one before it leaves together with that one, at most one group later.
 //!
 //! No wake-up is lost: the log publishes its mark and then calls [`Bells::ring`]; a waiter joins the
 //! line and only then does the release task look at the mark, and a ring that came too early for it
 //! is kept by its `Notify`. The line itself is only ever touched by its own thread.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
@@ -55,6 +57,9 @@ pub(super) struct Waiters {
     line: RefCell<Line>,
     /// Rung when somebody joins an empty line.
     joined: Notify,
+    /// Rung when somebody joins and the asking task is not about to run.
+    asked: Notify,
+    is_asked: Cell<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -142,6 +147,25 @@ impl Waiters {
         }
     }
 
+    /// The asking task of one runtime: has the log move as far as those in line want it to, once
+    /// per turn of the runtime's scheduler.
+    pub(super) async fn ask(&self, shared: &Shared) {
+        loop {
+            self.asked.notified().await;
+            self.is_asked.set(false);
+            // Nobody waits for a log that is not there.
+            if let Some(engine) = shared.engine() {
+                engine.log().kick();
+            }
+        }
+    }
+
+    fn ask_soon(&self) {
+        if !self.is_asked.replace(true) {
+            self.asked.notify_one();
+        }
+    }
+
     /// What the first in line waits for.
     fn front(&self) -> Lsn {
         let line = self.line.borrow();
@@ -187,13 +211,15 @@ impl Wait {
         Poll::Pending
     }
 
-    /// Asks the log to move, and stands in line if it has not moved far enough at once (where
-    /// answers do not wait for a sync, the kick itself moves the mark).
+    /// Stands in line, unless answers do not wait for a sync and the log moves far enough at once.
     fn join(&mut self, log: &Log, cx: &Context<'_>) -> Poll<Result<(), Unsettled>> {
-        log.kick();
-        if log.answerable() >= self.wait_for {
-            return Poll::Ready(Ok(()));
+        if log.answers_on_publish() {
+            log.kick();
+            if log.answerable() >= self.wait_for {
+                return Poll::Ready(Ok(()));
+            }
         }
+        self.waiters.ask_soon();
         let mut line = self.waiters.line.borrow_mut();
         if line.entries.is_empty() {
             self.waiters.joined.notify_one();

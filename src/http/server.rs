@@ -173,6 +173,10 @@ impl Worker {
         let Self { shared, options, listener, bell, mut stopping } = self;
         let listener = TcpListener::from_std(listener)?;
         let waiters = Rc::new(Waiters::default());
+        let ask = {
+            let (shared, waiters) = (Arc::clone(&shared), Rc::clone(&waiters));
+            tokio::task::spawn_local(async move { waiters.ask(&shared).await })
+        };
         let release = {
             let (shared, waiters) = (Arc::clone(&shared), Rc::clone(&waiters));
             let patience = options.request_timeout;
@@ -201,6 +205,7 @@ impl Worker {
             tracing::warn!(cut_off, "connections did not end in time");
         }
         release.abort();
+        ask.abort();
         Ok(())
     }
 }

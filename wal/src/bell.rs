@@ -16,10 +16,11 @@
 //! fence sees the store in front of this one. Without the fences both could read the old values, and
 //! the thread would sleep over work. `unpark` before `park` leaves a token, so the gap between the
 //! look and the park is harmless. Only the ringer that takes `idle` from true to false makes the
-//! system call; the rest of a crowd pays for a fence and a load.
+//! system call; the rest of a crowd pays for a fence and a load. It takes it by a compare-and-swap, so
+//! that a ringer that comes too late for one sleep writes nothing over the announcement of the next.
 //!
 //! `idle` is written by the sleeper (both values) and by ringers (false only). Its stores are Release
-//! and the taking swap is Acquire, so that the ringer sees the thread handle stored before.
+//! and the taking compare-and-swap is Acquire, so that the ringer sees the thread handle stored before.
 
 use std::sync::OnceLock;
 
@@ -57,8 +58,10 @@ impl Bell {
     /// Wakes the sleeper if it is idle.
     pub(crate) fn ring(&self) {
         fence(Ordering::SeqCst);
-        // Relaxed: the fence orders it; the swap decides who unparks.
-        if self.idle.load(Ordering::Relaxed) && self.idle.swap(false, Ordering::AcqRel) {
+        // Relaxed: the fence orders it; the compare-and-swap decides who unparks.
+        let take =
+            || self.idle.compare_exchange(true, false, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if self.idle.load(Ordering::Relaxed) && take() {
             self.unpark();
         }
     }

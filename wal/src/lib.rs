@@ -29,6 +29,7 @@ mod append;
 mod bell;
 pub mod chain;
 pub mod damage;
+mod demand;
 pub mod directory;
 pub mod frame;
 pub mod header;

@@ -232,6 +232,13 @@ impl Log {
         }
     }
 
+    /// Whether answers may leave before a sync: in `Interval` and `Os` mode, where a
+    /// [`kick`](Self::kick) moves the mark by itself.
+    #[must_use]
+    pub fn answers_on_publish(&self) -> bool {
+        self.shared.options.durability != Durability::Commit
+    }
+
     /// Whether a record of any length could be reserved at `Urgency::Take` now. A hint: others may
     /// take the room first.
     #[must_use]
@@ -244,16 +251,18 @@ impl Log {
         has_room
     }
 
-    /// To be called by whoever is going to wait for [`answerable`](Self::answerable): wakes the syncer
-    /// if it is idle, and costs a fence and a few loads if it is not. A record for which nobody calls it
-    /// is synced with the next one for which somebody does. In `Interval` and `Os` mode it
-    /// advances `published` in the caller's thread, so that most answers need not wait at all.
+    /// To be called by whoever is going to wait for [`answerable`](Self::answerable), after it has
+    /// reserved or read what it waits for: has everything that is reserved by now synced, and costs a
+    /// few loads if somebody else asked for that. Many that are going to wait need one call together,
+    /// behind the last of them, and share a group then. A record for which nobody calls it is synced with
+    /// the next one for which somebody does. In `Interval` and `Os` mode it advances `published` in the
+    /// caller's thread, so that most answers need not wait at all.
     pub fn kick(&self) {
         let shared = &self.shared;
         match shared.options.durability {
             Durability::Commit => {
                 if shared.something_unsynced() {
-                    shared.syncer_bell.ring();
+                    shared.demand.ask(shared.append.marks.reserved(), &shared.syncer_bell);
                 }
             }
             Durability::Interval(_) => {

@@ -32,6 +32,7 @@ use loom::thread;
 use crate::{
     append::{Append, INTERNAL_BYTES},
     bell::Bell,
+    demand::Demand,
     frame::{FRAME_HEADER_BYTES, Kind, RecordType},
     marks::{Geometry, Keep, Marks, Refused},
     ring::Ring,
@@ -267,6 +268,50 @@ fn no_wake_up_is_lost() {
         bell.ring();
         other.join().expect("no panic");
         // Deadlocks, and so fails the model, when the last ring was lost.
+        syncer.join().expect("no panic");
+    });
+}
+
+/// Whoever asks for what another has asked for may rely on that one's ring.
+#[test]
+fn no_demand_is_lost() {
+    model(|| {
+        let append = Arc::new(append(false));
+        let (bell, demand) = (Arc::new(Bell::new()), Arc::new(Demand::new(FRAME)));
+        let syncer = thread::spawn({
+            let (append, bell, demand) =
+                (Arc::clone(&append), Arc::clone(&bell), Arc::clone(&demand));
+            move || {
+                bell.attend();
+                while append.marks.durable() < FRAME + 2 * FRAME {
+                    bell.arm();
+                    if !demand.exceeds(append.marks.durable()) {
+                        thread::park();
+                    }
+                    bell.disarm();
+                    if demand.exceeds(append.marks.durable()) {
+                        let walked = append.walk(u64::MAX);
+                        if walked.published == append.marks.durable() {
+                            thread::yield_now();
+                        } else {
+                            append.marks.advance_durable(walked.published);
+                        }
+                    }
+                }
+            }
+        });
+        let ask = |append: &Append, bell: &Bell, demand: &Demand| {
+            append.reserve(RECORD, b"", 0).expect("room").commit();
+            demand.ask(append.marks.reserved(), bell);
+        };
+        let other = thread::spawn({
+            let (append, bell, demand) =
+                (Arc::clone(&append), Arc::clone(&bell), Arc::clone(&demand));
+            move || ask(&append, &bell, &demand)
+        });
+        ask(&append, &bell, &demand);
+        other.join().expect("no panic");
+        // Deadlocks, and so fails the model, when the last demand was lost.
         syncer.join().expect("no panic");
     });
 }

@@ -9,7 +9,7 @@
 //! | `segments` | the preparer | the syncer, the statistics, removals; a lock, taken once per group |
 //! | `files` | the preparer (new ones), removals (the oldest) | who asks; a lock of its own |
 //!
-//! The marks, the memory and the bells have their own modules.
+//! The marks, the memory, the demand and the bells have their own modules.
 
 use std::{
     collections::VecDeque,
@@ -22,6 +22,7 @@ use std::{
 use crate::{
     append::Append,
     bell::Bell,
+    demand::Demand,
     directory::{IoFault, LockedDirectory},
     header::{SEGMENT_HEADER_BYTES, SegmentHeader},
     marks::{Geometry, Marks},
@@ -51,6 +52,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) directory: LockedDirectory,
     pub(crate) syncer_bell: Bell,
+    /// `Commit`: what somebody waits for.
+    pub(crate) demand: Demand,
     pub(crate) preparer_bell: Bell,
     pub(crate) counters: Counters,
     segments: Mutex<VecDeque<Arc<LiveSegment>>>,
@@ -92,6 +95,7 @@ impl Shared {
             options,
             directory,
             syncer_bell: Bell::new(),
+            demand: Demand::new(start),
             preparer_bell: Bell::new(),
             counters: Counters::default(),
             segments: Mutex::new(VecDeque::new()),
@@ -158,7 +162,8 @@ impl Shared {
     /// Whether the syncer has something to do; an interval that is not over yet does not count.
     pub(crate) fn group_due(&self) -> bool {
         match self.options.durability {
-            Durability::Commit | Durability::Interval(_) => self.something_unsynced(),
+            Durability::Commit => self.demand.exceeds(self.append.marks.durable()),
+            Durability::Interval(_) => self.something_unsynced(),
             Durability::Os => self.group_pressing(),
         }
     }
@@ -185,7 +190,7 @@ impl Shared {
     pub(crate) fn ask_for_room(&self) {
         self.preparer_bell.ring();
         if self.something_unsynced() {
-            self.syncer_bell.ring();
+            self.demand.ask(self.append.marks.reserved(), &self.syncer_bell);
             self.press();
         }
     }

@@ -11,14 +11,15 @@
 //! 2. Walk to that point. At a hole (claimed, not committed) spin shortly, then settle for the prefix.
 //! 3. `fdatasync` the touched segments in LSN order, raise `durable`, notify.
 //!
-//! There is no delay by design: while one group syncs the next one gathers.
+//! There is no delay by design: while one group syncs the next one gathers, and whoever waits for many
+//! records asks once for all of them ([`crate::demand`]).
 //!
 //! # Waiting
 //!
 //! | mode | a group is due | who rings |
 //! |---|---|---|
-//! | `Commit` | something is reserved beyond `durable` | `kick` |
-//! | `Interval` | the same, and the interval since the last sync is over, or half of what may be unsynced is | `kick` |
+//! | `Commit` | somebody waits for something beyond `durable` | `kick` |
+//! | `Interval` | something is reserved beyond `durable`, and the interval since the last sync is over, or half of what may be unsynced is | `kick` |
 //! | `Os` | half of what may be unsynced is | `kick` |
 //!
 //! Refused reservations ring too. An idle syncer is parked without a timeout, so an idle log uses no
