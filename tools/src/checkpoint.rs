@@ -145,7 +145,9 @@ fn make(directory: &Path) -> anyhow::Result<Outcome> {
     }
     let snapshot = Snapshot { log, lsn: Lsn::new(lsn), image };
     let go_on = |_| ControlFlow::Continue(());
+    let waiting = Progress::waiting("writing a snapshot");
     let written = snapshot::write(directory, &snapshot, instant::now(), go_on)?;
+    drop(waiting);
     let written = written.context("nothing was written")?;
     Ok(Outcome::Made(Made {
         lsn,
