@@ -131,7 +131,7 @@ fn make(directory: &Path) -> anyhow::Result<Outcome> {
         }
         lock => lock?,
     };
-    let progress = Progress::over("making a snapshot", Lsn::ZERO, Lsn::ZERO);
+    let begun_at = instant::now();
     sync_last_epoch(lock.path())?;
     let (verdict, image) = Verdict::with_image(lock.path())?;
     let summary = match verdict {
@@ -155,7 +155,7 @@ fn make(directory: &Path) -> anyhow::Result<Outcome> {
         bytes: written.bytes,
         records: written.records,
         state_hash: written.state_hash.to_string(),
-        elapsed_ms: u64::try_from(progress.elapsed().as_millis()).unwrap_or(u64::MAX),
+        elapsed_ms: instant::now().millis_since(begun_at),
     }))
 }
 
