@@ -63,7 +63,7 @@ fn open_code(error: &OpenError) -> u8 {
         OpenError::Log(error) | OpenError::WithoutSnapshot { source: error, .. } => log_code(error),
         OpenError::Snapshots(SnapshotError::Io { .. }) => CANNOT_CREATE,
         OpenError::Snapshots(SnapshotError::Damaged { .. } | SnapshotError::Newer { .. })
-        | OpenError::OtherLog { .. } => DATA,
+        | OpenError::OtherLog(_) => DATA,
     }
 }
 

@@ -234,7 +234,7 @@ fn start_checkpoints(
     };
     let needed = Box::new(move || match &mirror {
         None => Needed::Nothing,
-        Some(mirror) => mirror.confirmed().map_or(Needed::Unknown, Needed::From),
+        Some(mirror) => mirror.needed().map_or(Needed::Unknown, Needed::From),
     });
     Checkpointer::start(engine, settings, recovery, needed).map_err(Failure::Thread)
 }

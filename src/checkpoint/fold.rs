@@ -4,7 +4,7 @@ use std::path::Path;
 
 use wal::{Log, Lsn, ReadError, Reader};
 
-use crate::image::snapshot::Snapshot;
+use crate::image::snapshot::{OtherLog, Snapshot};
 use crate::image::{Image, ReplayError};
 
 /// After how many records it is asked whether to stop.
@@ -24,11 +24,19 @@ pub(super) enum FoldError {
         /// Where it begins.
         first: Lsn,
     },
-    /// The snapshot to begin from is not one of this log, or lies beyond what is durable of it.
-    #[error("the snapshot at LSN {lsn} is not one of this log, or lies beyond its durable end")]
-    OtherLog {
+    /// The snapshot to begin from is not one of this log.
+    #[error(transparent)]
+    OtherLog(#[from] OtherLog),
+    /// The snapshot to begin from lies beyond what is durable of the log.
+    #[error(
+        "the snapshot at LSN {lsn} lies beyond LSN {durable}, up to which the log is durable: it was \
+         not made by this server; move it out of the data directory"
+    )]
+    Beyond {
         /// Where it stands.
         lsn: Lsn,
+        /// Where the log is.
+        durable: Lsn,
     },
     /// A record cannot follow those before it.
     #[error("LSN {lsn}: {source}")]
@@ -50,10 +58,11 @@ pub(super) fn fold(
     let durable = log.durable();
     let mut reader = Reader::open(directory)?;
     let mut image = match base {
-        Some(base) if base.log != log.uuid() || base.lsn > durable => {
-            return Err(FoldError::OtherLog { lsn: base.lsn });
-        }
         Some(base) => {
+            base.check_log(log.uuid())?;
+            if base.lsn > durable {
+                return Err(FoldError::Beyond { lsn: base.lsn, durable });
+            }
             reader.seek(base.lsn)?;
             base.image
         }

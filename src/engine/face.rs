@@ -18,7 +18,7 @@ use crate::clock::Clock;
 use crate::domain::{
     BookingStatus, EventNumber, Fact, PublicId, Refusal, RequestStamp, RowNumber, TicketStatus,
 };
-use crate::image::snapshot::{self, Found, Named, SnapshotError, Summary};
+use crate::image::snapshot::{self, Found, Named, OtherLog, Snapshot, SnapshotError, Summary};
 use crate::image::{Image, StateHash};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -151,15 +151,8 @@ pub enum OpenError {
     #[error(transparent)]
     Snapshots(#[from] SnapshotError),
     /// The snapshot is not one of this log.
-    #[error("the snapshot at LSN {lsn} is one of the log {snapshot}, and the log here is {log}")]
-    OtherLog {
-        /// Where it stands.
-        lsn: wal::Lsn,
-        /// Of which log it is.
-        snapshot: uuid::Uuid,
-        /// The log that is there.
-        log: uuid::Uuid,
-    },
+    #[error(transparent)]
+    OtherLog(#[from] OtherLog),
 }
 
 impl OpenError {
@@ -174,15 +167,10 @@ impl OpenError {
 
 /// A snapshot of another log must not be taken for one of this. What is wrong with the log itself
 /// is for the log to say.
-fn check_log(directory: &Path, snapshot: &Summary) -> Result<(), OpenError> {
+fn check_log(directory: &Path, snapshot: &Snapshot) -> Result<(), OtherLog> {
     let reader = wal::Reader::open(directory).ok();
     let log = reader.and_then(|reader| Some(reader.segments().first()?.header.uuid));
-    match log {
-        Some(log) if log != snapshot.log => {
-            Err(OpenError::OtherLog { lsn: snapshot.lsn, snapshot: snapshot.log, log })
-        }
-        Some(_) | None => Ok(()),
-    }
+    log.map_or(Ok(()), |log| snapshot.check_log(log))
 }
 
 /// The engine.
@@ -216,7 +204,7 @@ impl Engine {
         let Found { newest, refused, durable_floor } = snapshot::newest(&options.directory)?;
         let (mut image, snapshot) = match newest {
             Some((snapshot, summary)) => {
-                check_log(&options.directory, &summary)?;
+                check_log(&options.directory, &snapshot)?;
                 (snapshot.image, Some(summary))
             }
             None => (Image::new(), None),

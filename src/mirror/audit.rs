@@ -170,7 +170,8 @@ impl Audit {
         self.checkpoint
     }
 
-    /// Compares with the image of the log at the checkpoint, and reports each difference.
+    /// Compares with the image of the log at the checkpoint, and reports each difference; `passed` is
+    /// told how many rows of the image have been looked at.
     ///
     /// # Errors
     /// PostgreSQL's; or the image is not the one at the checkpoint.
@@ -178,6 +179,7 @@ impl Audit {
         &self,
         image: &Image,
         mut report: impl FnMut(Difference),
+        mut passed: impl FnMut(u64),
     ) -> Result<Compared, Fault> {
         let claimed = self.checkpoint.map_or(0, |checkpoint| checkpoint.records);
         if claimed != image.records() {
@@ -188,7 +190,12 @@ impl Audit {
             return Err(Obstacle::Meddled { what }.into());
         }
         let mut compared = Compared::default();
-        let mut side = Side { client: &self.client, compared: &mut compared, report: &mut report };
+        let mut side = Side {
+            client: &self.client,
+            compared: &mut compared,
+            report: &mut report,
+            passed: &mut passed,
+        };
         side.walk("users", USERS, image.users().map(user)).await?;
         side.walk("events", EVENTS, image.events().map(event)).await?;
         let all = image.events().flat_map(|event| bookings(image, event));
@@ -205,13 +212,14 @@ impl Audit {
     }
 }
 
-struct Side<'a, R> {
+struct Side<'a, R, P> {
     client: &'a Client,
     compared: &'a mut Compared,
     report: &'a mut R,
+    passed: &'a mut P,
 }
 
-impl<R: FnMut(Difference)> Side<'_, R> {
+impl<R: FnMut(Difference), P: FnMut(u64)> Side<'_, R, P> {
     /// Walks over a table and what should be in it, both in the order of ids.
     async fn walk(
         &mut self,
@@ -223,6 +231,7 @@ impl<R: FnMut(Difference)> Side<'_, R> {
         let mut next = found.try_next().await?.map(texts).transpose()?;
         for row in expected {
             self.compared.rows += 1;
+            (self.passed)(self.compared.rows);
             while let Some(surplus) = next.take_if(|found| found.id < row.id) {
                 self.differs(Difference::Surplus { table, id: surplus.id });
                 next = found.try_next().await?.map(texts).transpose()?;

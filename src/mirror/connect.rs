@@ -2,11 +2,13 @@
 //!
 //! A dead or hanging server is noticed: connecting has a limit, the kernel gives up on bytes that
 //! nobody acknowledges, the server cancels what takes too long, and who waits for an answer does
-//! so for [`ANSWER_LIMIT`] at most.
+//! so for [`ANSWER_LIMIT`] at most. A server that hangs as a whole, of which the kernel goes on to
+//! acknowledge everything, is told from one that is busy by [`unless_silent`], and much sooner.
 
 use std::io;
 use std::time::Duration;
 
+use tokio::time::sleep;
 use tokio_postgres::config::SslMode as Negotiation;
 use tokio_postgres::{Client, Config, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -25,6 +27,14 @@ pub const STATEMENT_LIMIT: Duration = Duration::from_secs(300);
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(310);
 /// How long a lock that somebody else holds is waited for.
 pub const LOCK_LIMIT: Duration = Duration::from_secs(10);
+/// After how long without an answer it is first asked whether the server lives at all, and how far apart
+/// such questions get.
+pub const DOUBT_AFTER: Duration = Duration::from_secs(5);
+const DOUBT_AFTER_MAX: Duration = Duration::from_secs(60);
+/// How long that may take: less than it takes to learn that there is no way to the server, which the
+/// connection that waits learns by itself.
+pub const PROBE_LIMIT: Duration = Duration::from_secs(8);
+const _: () = assert!(PROBE_LIMIT.as_secs() < CONNECT_LIMIT.as_secs());
 /// How long bytes may stay unacknowledged.
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(30);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -42,6 +52,34 @@ pub async fn connect(target: &Target) -> Result<Client, Fault> {
     let client = limited(CONNECT_LIMIT, open(target)).await?;
     limited(ANSWER_LIMIT, prepare(&client)).await?;
     Ok(client)
+}
+
+/// Waits for an answer, as long as the server answers anybody.
+///
+/// # Errors
+/// The answer is one, or there is none: neither here nor to others who ask.
+pub async fn unless_silent<T>(
+    target: &Target,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    tokio::select! {
+        biased;
+        done = work => done,
+        fault = silence(target) => Err(fault),
+    }
+}
+
+/// Ends when the server, asked again and again by new connections, does not answer those either: a
+/// process that is stopped, or a machine. Whatever else it says, it lives.
+async fn silence(target: &Target) -> Fault {
+    let mut patience = DOUBT_AFTER;
+    loop {
+        sleep(patience).await;
+        if let Err(Fault::Silent(limit)) = limited(PROBE_LIMIT, open(target)).await {
+            return Fault::Silent(patience + limit);
+        }
+        patience = (patience * 2).min(DOUBT_AFTER_MAX);
+    }
 }
 
 /// Waits so long at most.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use wal::{Lsn, ReadError};
 
 use crate::codec::CodecError;
+use crate::image::snapshot::{OtherLog, SnapshotError};
 
 /// How an operator has the tables made and filled anew.
 const REBUILD: &str = "have the tables made anew with `booking-wal migrate down --yes`: the mirror then \
@@ -38,8 +39,8 @@ pub enum Fault {
     #[error("the log cannot be read: {0}")]
     Log(#[from] ReadError),
     /// The snapshots beside the log cannot be listed.
-    #[error("{0}")]
-    Snapshot(String),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// It will not pass by itself.
     #[error(transparent)]
     Obstacle(#[from] Obstacle),
@@ -50,7 +51,7 @@ pub enum Fault {
 pub enum Obstacle {
     /// The tables hold another log.
     #[error(
-        "the database holds the mirror of another log ({theirs}; this one is {ours}): use another \
+        "the database holds the mirror of another log ({theirs} instead of {ours}): use another \
          database, or have that mirror removed with `booking-wal migrate down --yes`"
     )]
     OtherLog {
@@ -59,6 +60,9 @@ pub enum Obstacle {
         /// The log that is being read.
         ours: Uuid,
     },
+    /// The snapshot to fill the tables from is of another log.
+    #[error(transparent)]
+    OtherSnapshot(#[from] OtherLog),
     /// Somebody else mirrors into this database now.
     #[error("another process is mirroring into this database: stop it, or use another database")]
     Busy,
@@ -133,14 +137,25 @@ pub enum Obstacle {
         /// Where the log ends.
         end: Lsn,
     },
+    /// PostgreSQL has records that this log never had, though it is long enough.
+    #[error(
+        "the mirror is at LSN {mirrored} of a log that this one is an older copy of, which has gone on \
+         by itself since. Bring back the other log, or accept the loss: {REBUILD}"
+    )]
+    OtherBranch {
+        /// Where PostgreSQL is.
+        mirrored: Lsn,
+    },
     /// The log no longer has what comes next, and no snapshot stands in for it.
     #[error(
         "the log begins at LSN {first}, behind what the tables hold, and there is no whole snapshot \
-         to fill them from: a running server makes one when `snapshot` is sent to admin.sock in DATA_DIR"
+         to fill them from{refused}: `booking-wal snapshot` makes one"
     )]
     NoBeginning {
         /// Where the log begins.
         first: Lsn,
+        /// Those that are there, and why not from them.
+        refused: String,
     },
     /// A record that this program does not know.
     #[error("the record at LSN {lsn} cannot be mirrored: {error}")]
@@ -198,6 +213,12 @@ impl Fault {
     /// A record that cannot be read.
     pub(super) fn codec(lsn: Lsn, error: &CodecError) -> Self {
         Obstacle::Record { lsn, error: error.to_string() }.into()
+    }
+}
+
+impl From<OtherLog> for Fault {
+    fn from(other: OtherLog) -> Self {
+        Obstacle::from(other).into()
     }
 }
 

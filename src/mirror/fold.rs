@@ -78,6 +78,8 @@ pub(super) struct Batch {
     pub(super) oldest: Option<Timestamp>,
     /// The end of the last record.
     pub(super) end: Lsn,
+    /// The salt of its segment.
+    pub(super) salt: Option<u64>,
     pub(super) new_users: BTreeMap<UserNumber, UserRow>,
     pub(super) users: BTreeMap<UserNumber, UserChange>,
     pub(super) new_events: BTreeMap<EventNumber, EventRow>,

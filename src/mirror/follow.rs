@@ -1,8 +1,8 @@
 //! The thread that follows the log of a running server.
 //!
 //! **Invariant:** nobody waits for it. It reads what is durable, with a reader of its own, and holds
-//! no lock that the engine knows; PostgreSQL may be slow, gone or full. It is stopped between any two
-//! messages to PostgreSQL, and what is open then is rolled back.
+//! no lock that the engine knows; PostgreSQL may be slow, hanging, gone or full. It is stopped between
+//! any two messages to PostgreSQL, and what is open then is rolled back.
 //!
 //! Whatever goes wrong ends the session; after a wait (see `breaker`) the next one begins with the
 //! checkpoint that PostgreSQL holds.
@@ -20,6 +20,7 @@ use tokio::time::sleep;
 use wal::{Lsn, Reader};
 
 use super::breaker::{self, Breaker};
+use super::connect::unless_silent;
 use super::fault::{Fault, Obstacle};
 use super::session::{Limits, Session};
 use super::target::Target;
@@ -34,6 +35,8 @@ const GATHER: Duration = Duration::from_millis(5);
 /// How long is waited for more when nothing comes.
 const PARK_MAX: Duration = Duration::from_millis(100);
 const _: () = assert!(GATHER.as_millis() < PARK_MAX.as_millis());
+/// After how long without a record PostgreSQL is asked whether it still answers.
+const PING_AFTER: Duration = Duration::from_secs(10);
 /// How often the log is looked at while nothing is tried, so that the lag is told in seconds.
 const GLANCE: Duration = Duration::from_millis(250);
 
@@ -150,24 +153,29 @@ impl Follower {
 
     /// One session, until something goes wrong.
     async fn follow(&mut self, breaker: &mut Breaker) -> Result<std::convert::Infallible, Fault> {
-        let durable = self.watch.durable();
         let mut reader = Reader::open(&self.log)?;
-        reader.set_durable(durable);
         let log = reader.segments().first().map(|segment| segment.header.uuid);
-        let log = log.ok_or(Obstacle::NoBeginning { first: Lsn::ZERO })?;
-        let mut session = Session::begin(&self.target, log, Limits::default()).await?;
-        let checkpoint = session.resume(&mut reader, Some(durable)).await?;
-        self.watch.resumed(checkpoint.lsn, checkpoint.records);
+        let nothing = Obstacle::NoBeginning { first: Lsn::ZERO, refused: String::new() };
+        let begun = Session::begin(&self.target, log.ok_or(nothing)?, Limits::default());
+        let mut session = unless_silent(&self.target, begun).await?;
+        self.watch.begun(session.checkpoint());
+        let watch = Arc::clone(&self.watch);
+        session.listen(Box::new(move |doing| watch.does(doing)));
+        let durable = self.watch.durable();
+        reader.set_durable(durable);
+        let checkpoint =
+            unless_silent(&self.target, session.resume(&mut reader, Some(durable))).await?;
+        self.watch.resumed(checkpoint);
         tracing::info!(
             to = %self.target,
             lsn = checkpoint.lsn.get(),
             behind_bytes = durable.since(checkpoint.lsn),
             "mirroring"
         );
-        let mut park = GATHER;
+        let (mut park, mut idle) = (GATHER, Duration::ZERO);
         loop {
             reader.set_durable(self.watch.durable());
-            let step = session.step(&mut reader).await?;
+            let step = unless_silent(&self.target, session.step(&mut reader)).await?;
             let now = session.checkpoint().unwrap_or(checkpoint);
             self.watch.advanced(&step, now.lsn, now.records);
             breaker.close();
@@ -176,9 +184,14 @@ impl Follower {
                 continue;
             }
             park = if step.records > 0 { GATHER } else { (park * 2).min(PARK_MAX) };
+            idle = if step.records > 0 { park } else { idle + park };
             sleep(park).await;
             if session.is_closed() {
                 return Err(Fault::Connection("PostgreSQL has closed the connection".to_owned()));
+            }
+            if idle >= PING_AFTER {
+                unless_silent(&self.target, session.ping()).await?;
+                idle = Duration::ZERO;
             }
         }
     }

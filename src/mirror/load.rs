@@ -2,12 +2,15 @@
 //!
 //! **Invariant:** what the tables hold afterwards is what all records before the image's position
 //! would have left, and the checkpoint says so: one transaction, as for a batch.
+//!
+//! The image is in memory as a whole before anything is sent, so that its file may go meanwhile. The
+//! log behind it may not: see [`super::watch`].
 
-use super::connect::{ANSWER_LIMIT, limited};
-use super::fault::{Fault, Obstacle};
-use super::rows::{BookingRow, EventRow, TicketState, UserRow, put_ticket};
-use super::session::Session;
-use super::write::{Checkpoint, Sending, Writer};
+use super::fault::Fault;
+use super::rows::{BookingRow, EventRow, Seats, TicketState, UserRow, put_ticket};
+use super::session::{Doing, Session};
+use super::write::{Checkpoint, Writer};
+use crate::domain::{BookingId, SlotIndex};
 use crate::image::snapshot::Snapshot;
 use crate::image::{Event, Image};
 
@@ -68,26 +71,46 @@ pub(super) fn bookings<'i>(
     })
 }
 
+/// A ticket on its way.
+type LoadedTicket = (Seats, SlotIndex, TicketState, Option<BookingId>);
+
+fn tickets(event: &Event) -> impl Iterator<Item = LoadedTicket> + '_ {
+    let seats = EventRow::of(event).seats();
+    event.tickets().map(move |ticket| {
+        let state = TicketState {
+            status: ticket.status,
+            holder: ticket.holder,
+            updated_at: ticket.updated_at,
+        };
+        let holder = ticket.holder.and_then(|row| Some(event.booking_id(row, event.booking(row)?)));
+        (seats, ticket.id.slot, state, holder)
+    })
+}
+
 impl Session {
-    /// Replaces all rows by those of a snapshot of this log.
+    /// Replaces all rows by those of a snapshot of this log. `salt` is that of the segment in which
+    /// its last record stands, if that is there.
     ///
     /// # Errors
     /// Anything; the session is of no more use then, and the tables are as they were.
-    pub async fn load(&mut self, snapshot: &Snapshot) -> Result<Checkpoint, Fault> {
-        let (theirs, ours) = (self.log(), snapshot.log);
-        if theirs != ours {
-            return Err(Obstacle::OtherLog { theirs, ours }.into());
-        }
-        let checkpoint = Checkpoint { lsn: snapshot.lsn, records: snapshot.image.records() };
+    pub async fn load(
+        &mut self,
+        snapshot: &Snapshot,
+        salt: Option<u64>,
+    ) -> Result<Checkpoint, Fault> {
+        snapshot.check_log(self.log())?;
+        self.tell(Doing::Loading(snapshot.lsn));
+        let records = snapshot.image.records();
+        let checkpoint = Checkpoint { lsn: snapshot.lsn, records, salt };
         let empty = self.checkpoint().is_none();
         let writer = self.writer().await?;
         if !empty {
             writer.run(EMPTY).await?;
         }
-        writer.enter(ours, checkpoint).await?;
+        writer.enter(checkpoint).await?;
         writer.load(&snapshot.image).await?;
         writer.commit().await?;
-        limited(ANSWER_LIMIT, self.learn(checkpoint)).await?;
+        self.learn(checkpoint).await?;
         Ok(checkpoint)
     }
 }
@@ -95,50 +118,17 @@ impl Session {
 impl Writer<'_> {
     async fn load(&self, image: &Image) -> Result<(), Fault> {
         let statements = self.statements();
-        let mut users = self.sending(&statements.copy_users).await?;
-        for user in image.users() {
-            UserRow::of(user).put(&mut users.copy);
-            users.send_full().await?;
-        }
-        users.finish().await?;
-        for (statement, put) in [
-            (&statements.copy_events, EventRow::put as fn(&EventRow, &mut _)),
-            (&statements.copy_keys, EventRow::put_key),
-        ] {
-            let mut events = self.sending(statement).await?;
-            for event in image.events() {
-                put(&EventRow::of(event), &mut events.copy);
-                events.send_full().await?;
-            }
-            events.finish().await?;
-        }
-        let mut all = self.sending(&statements.copy_bookings).await?;
-        for event in image.events() {
-            for row in bookings(image, event) {
-                row.put(&mut all.copy);
-                all.send_full().await?;
-            }
-        }
-        all.finish().await?;
-        let mut tickets = self.sending(&statements.copy_tickets).await?;
-        for event in image.events() {
-            load_tickets(&mut tickets, event).await?;
-        }
-        tickets.finish().await
-    }
-}
-
-async fn load_tickets(tickets: &mut Sending, event: &Event) -> Result<(), Fault> {
-    let row = EventRow::of(event);
-    for ticket in event.tickets() {
-        let state = TicketState {
-            status: ticket.status,
-            holder: ticket.holder,
-            updated_at: ticket.updated_at,
+        let users = image.users().map(UserRow::of);
+        self.copy(&statements.copy_users, users, |row, copy| row.put(copy)).await?;
+        let events = || image.events().map(EventRow::of);
+        self.copy(&statements.copy_events, events(), |row, copy| row.put(copy)).await?;
+        self.copy(&statements.copy_keys, events(), |row, copy| row.put_key(copy)).await?;
+        let all = image.events().flat_map(|event| bookings(image, event));
+        self.copy(&statements.copy_bookings, all, |row, copy| row.put(copy)).await?;
+        let all = image.events().flat_map(tickets);
+        let put = |(seats, slot, state, holder), copy: &mut _| {
+            put_ticket(copy, seats, slot, state, holder);
         };
-        let holder = ticket.holder.and_then(|row| Some(event.booking_id(row, event.booking(row)?)));
-        put_ticket(&mut tickets.copy, &row, ticket.id.slot, state, holder);
-        tickets.send_full().await?;
+        self.copy(&statements.copy_tickets, all, put).await
     }
-    Ok(())
 }

@@ -42,11 +42,15 @@ mod write;
 pub use audit::{Audit, Compared, Difference};
 pub use breaker::{BLOCKED, FIRST, LONGEST};
 pub use connect::{
-    ANSWER_LIMIT, CONNECT_LIMIT, LOCK_LIMIT, SERVER_VERSION_MIN, STATEMENT_LIMIT, connect,
+    ANSWER_LIMIT, CONNECT_LIMIT, DOUBT_AFTER, LOCK_LIMIT, PROBE_LIMIT, SERVER_VERSION_MIN,
+    STATEMENT_LIMIT, connect, unless_silent,
 };
 pub use fault::{Fault, Obstacle};
 pub use follow::{Mirror, Options, runtime};
-pub use session::{BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCH_SEATS_MAX, Limits, Progress, Session};
+pub use session::{
+    BATCH_BYTES_MAX, BATCH_RECORDS_MAX, BATCH_SEATS_MAX, CLAIM_LIMIT, Doing, Limits, Progress,
+    Session,
+};
 pub use target::{PORT_DEFAULT, Secret, SslMode, Target};
 pub use watch::{Marks, ReadMarks, Reading, State, Watch};
 pub use write::Checkpoint;

@@ -123,6 +123,23 @@ impl BookingRow {
     }
 }
 
+/// What the tickets of an event have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seats {
+    pub(super) event: EventId,
+    pub(super) ticket_key: TicketKey,
+    pub(super) price: Amount,
+    pub(super) currency: Currency,
+    pub(super) created_at: Timestamp,
+}
+
+impl EventRow {
+    pub(super) fn seats(&self) -> Seats {
+        let Self { id, ticket_key, price, currency, created_at, .. } = *self;
+        Seats { event: id, ticket_key, price, currency, created_at }
+    }
+}
+
 /// What may change of a ticket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TicketState {
@@ -139,20 +156,20 @@ pub(super) const COPY_TICKETS: &str = "COPY tickets (id, event_id, seat_number, 
 /// Writes a row of `tickets`.
 pub(super) fn put_ticket(
     copy: &mut Copy,
-    event: &EventRow,
+    seats: Seats,
     slot: SlotIndex,
     state: TicketState,
     holder: Option<BookingId>,
 ) {
     copy.row(8)
-        .id(event.ticket_key.ticket(event.id.number, slot).public())
-        .id(event.id.public())
+        .id(seats.ticket_key.ticket(seats.event.number, slot).public())
+        .id(seats.event.public())
         .integer(slot.seat_number())
-        .money(event.price, event.currency)
+        .money(seats.price, seats.currency)
         .text(state.status.name());
     match holder {
         Some(booking) => copy.id(booking.public()),
         None => copy.null(),
     };
-    copy.time(event.created_at).time(state.updated_at);
+    copy.time(seats.created_at).time(state.updated_at);
 }

@@ -1,8 +1,21 @@
 //! How the mirror is doing, for whoever asks from other threads.
 //!
 //! The mirror's thread writes here a few times a second at most; readers take the same lock for as
-//! long as a copy takes. The two positions are one atomic each, since the log's retention asks for
-//! one of them on its own.
+//! long as a copy takes. The positions are one atomic each, since the log's retention asks for one of
+//! them on its own.
+//!
+//! # What the mirror needs of the log
+//!
+//! [`Watch::needed`] names the position from which on segments must stay, as far as retention bounds
+//! that. Nothing that the mirror is going to read may be removed before it is named, so:
+//!
+//! 1. When a session has begun, it is what PostgreSQL says, whatever was known before: the tables may
+//!    have been emptied since. Empty tables name nothing, which stands for all of the log.
+//! 2. Only then is the newest snapshot looked for, if one is needed. Retention removes nothing behind
+//!    the older of two snapshots, so the log behind the newest one is there at that moment.
+//! 3. That snapshot's position is named before the tables are filled from it, however long that
+//!    takes. Snapshots that are made meanwhile do not move it.
+//! 4. With each batch it moves on to the checkpoint.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +24,8 @@ use std::time::Duration;
 
 use wal::Lsn;
 
+use super::session::Doing;
+use super::write::Checkpoint;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 
@@ -114,6 +129,8 @@ pub struct Watch {
     mirrored: AtomicU64,
     /// The checkpoint in PostgreSQL; likewise.
     confirmed: AtomicU64,
+    /// Where the log is needed from; likewise.
+    needed: AtomicU64,
     progress: Mutex<Progress>,
 }
 
@@ -141,13 +158,19 @@ impl Watch {
             clock,
             mirrored: AtomicU64::new(UNKNOWN),
             confirmed: AtomicU64::new(UNKNOWN),
+            needed: AtomicU64::new(UNKNOWN),
             progress: Mutex::new(progress),
         }
     }
 
-    /// The checkpoint that PostgreSQL holds: the mirror needs the log from here on. `None` as long as
-    /// PostgreSQL has not said so since the start: then it may need all of it.
-    pub fn confirmed(&self) -> Option<Lsn> {
+    /// The mirror needs the log from here on; `None` as long as that is not known: then it may need
+    /// all of it.
+    pub fn needed(&self) -> Option<Lsn> {
+        known(&self.needed)
+    }
+
+    /// The checkpoint that PostgreSQL holds, if it has said so and has one.
+    pub(super) fn confirmed(&self) -> Option<Lsn> {
         known(&self.confirmed)
     }
 
@@ -191,16 +214,35 @@ impl Watch {
         (progress.state, progress.next_try) = (State::Connecting, None);
     }
 
-    /// PostgreSQL has said how far it is.
-    pub(super) fn resumed(&self, at: Lsn, records: u64) {
-        self.confirmed.store(at.get(), Ordering::Release);
-        self.mirrored.store(at.get(), Ordering::Release);
-        let mut progress = self.lock();
-        (progress.state, progress.records) = (State::CatchingUp, Some(records));
+    /// PostgreSQL has said how far it is, if it holds anything.
+    pub(super) fn begun(&self, checkpoint: Option<Checkpoint>) {
+        let at = checkpoint.map_or(UNKNOWN, |checkpoint| checkpoint.lsn.get());
+        for place in [&self.needed, &self.confirmed, &self.mirrored] {
+            place.store(at, Ordering::Release);
+        }
+        self.lock().records = checkpoint.map(|checkpoint| checkpoint.records);
+    }
+
+    /// The session is about to do this.
+    pub(super) fn does(&self, doing: Doing) {
+        match doing {
+            Doing::Loading(from) => {
+                self.needed.store(from.get(), Ordering::Release);
+                self.lock().state = State::CatchingUp;
+            }
+            Doing::Writing(oldest) => self.waiting(oldest),
+        }
+    }
+
+    /// The session goes on from there.
+    pub(super) fn resumed(&self, checkpoint: Checkpoint) {
+        self.begun(Some(checkpoint));
+        self.lock().state = State::CatchingUp;
     }
 
     /// Every record before `mirrored` is in PostgreSQL, whose checkpoint is at `confirmed`.
     pub(super) fn advanced(&self, step: &super::Progress, confirmed: Lsn, records: u64) {
+        self.needed.store(confirmed.get(), Ordering::Release);
         self.confirmed.store(confirmed.get(), Ordering::Release);
         self.mirrored.store(step.mirrored.get(), Ordering::Release);
         let mut progress = self.lock();

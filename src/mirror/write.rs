@@ -23,14 +23,18 @@ use super::connect::{ANSWER_LIMIT, limited};
 use super::copy::{Copy, micros, uuid};
 use super::fault::{Fault, Obstacle};
 use super::fold::{Batch, Known};
-use super::rows::{BookingRow, COPY_TICKETS, EventRow, TicketState, UserRow, put_ticket};
+use super::rows::{BookingRow, COPY_TICKETS, EventRow, Seats, TicketState, UserRow, put_ticket};
 use crate::domain::{EventNumber, SlotIndex, TicketStatus, Timestamp};
 
 const ADVANCE: &str = "UPDATE booking_mirror_checkpoint \
-     SET lsn = $3, records = $4, mirrored_at = clock_timestamp() \
+     SET lsn = $3, records = $4, segment_salt = $5, mirrored_at = clock_timestamp() \
      WHERE log_uuid = $1 AND lsn = $2";
-const ENTER: &str = "INSERT INTO booking_mirror_checkpoint (log_uuid, lsn, records, mirrored_at) \
-     VALUES ($1, $2, $3, clock_timestamp())";
+const ENTER: &str = "INSERT INTO booking_mirror_checkpoint \
+     (log_uuid, lsn, records, segment_salt, mirrored_at) \
+     VALUES ($1, $2, $3, $4, clock_timestamp())";
+/// After so many rows another COPY is begun: one statement has to come to its end within its limit,
+/// and keeps in PostgreSQL's memory what is left to check of each row.
+const COPY_ROWS_MAX: usize = 250_000;
 const CHANGE_USERS: &str = "UPDATE users AS u SET \
      email = coalesce(c.email, u.email), name = coalesce(c.name, u.name), \
      updated_at = coalesce(c.updated_at, u.updated_at), \
@@ -54,6 +58,14 @@ pub struct Checkpoint {
     pub lsn: Lsn,
     /// How many records those are.
     pub records: u64,
+    /// The salt of the segment in which the last of them stands, if that is known: it tells the log
+    /// from an older copy of it that has gone on by itself.
+    pub salt: Option<u64>,
+}
+
+/// A salt as PostgreSQL takes it: bit by bit.
+fn salt(checkpoint: Checkpoint) -> Option<i64> {
+    checkpoint.salt.map(u64::cast_signed)
 }
 
 /// A position or a count as PostgreSQL takes it; neither reaches 2^63.
@@ -125,18 +137,14 @@ impl<'c> Writer<'c> {
         Ok(Self { transaction: limited(ANSWER_LIMIT, begun).await?, statements, log })
     }
 
-    pub(super) const fn log(&self) -> Uuid {
-        self.log
-    }
-
     pub(super) const fn statements(&self) -> &'c Statements {
         self.statements
     }
 
     /// Enters the checkpoint into tables that have none.
-    pub(super) async fn enter(&self, log: Uuid, checkpoint: Checkpoint) -> Result<(), Fault> {
+    pub(super) async fn enter(&self, checkpoint: Checkpoint) -> Result<(), Fault> {
         let (lsn, records) = (number(checkpoint.lsn.get()), number(checkpoint.records));
-        let parameters: [&(dyn ToSql + Sync); 3] = [&log, &lsn, &records];
+        let parameters: [&(dyn ToSql + Sync); 4] = [&self.log, &lsn, &records, &salt(checkpoint)];
         let entered = async { Ok(self.transaction.execute(ENTER, &parameters).await?) };
         limited(ANSWER_LIMIT, entered).await.map(drop)
     }
@@ -145,19 +153,15 @@ impl<'c> Writer<'c> {
         limited(ANSWER_LIMIT, async { Ok(self.transaction.batch_execute(sql).await?) }).await
     }
 
-    /// Begins to send rows.
-    pub(super) async fn sending(&self, statement: &Statement) -> Result<Sending, Fault> {
-        Sending::begin(&self.transaction, statement).await
-    }
-
     pub(super) async fn commit(self) -> Result<(), Fault> {
         limited(ANSWER_LIMIT, async { Ok(self.transaction.commit().await?) }).await
     }
 
     /// Moves the checkpoint; afterwards nobody else can before this transaction ends.
     pub(super) async fn advance(&self, from: Checkpoint, to: Checkpoint) -> Result<(), Fault> {
-        let parameters: [&(dyn ToSql + Sync); 4] =
-            [&self.log, &number(from.lsn.get()), &number(to.lsn.get()), &number(to.records)];
+        let (lsn, records) = (number(to.lsn.get()), number(to.records));
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&self.log, &number(from.lsn.get()), &lsn, &records, &salt(to)];
         match self.execute(&self.statements.advance, &parameters).await? {
             1 => Ok(()),
             _ => Err(Obstacle::Overtaken.into()),
@@ -203,22 +207,23 @@ impl<'c> Writer<'c> {
         Err(Obstacle::Meddled { what }.into())
     }
 
-    async fn copy<'r, R: 'r>(
+    /// Sends rows; nothing if there are none.
+    pub(super) async fn copy<R>(
         &self,
         statement: &Statement,
-        rows: impl Iterator<Item = &'r R>,
-        put: impl Fn(&'r R, &mut Copy),
+        rows: impl Iterator<Item = R>,
+        put: impl Fn(R, &mut Copy),
     ) -> Result<(), Fault> {
         let mut rows = rows.peekable();
-        if rows.peek().is_none() {
-            return Ok(());
+        while rows.peek().is_some() {
+            let mut sending = Sending::begin(&self.transaction, statement).await?;
+            for row in rows.by_ref().take(COPY_ROWS_MAX) {
+                put(row, &mut sending.copy);
+                sending.send_full().await?;
+            }
+            sending.finish().await?;
         }
-        let mut sending = self.sending(statement).await?;
-        for row in rows {
-            put(row, &mut sending.copy);
-            sending.send_full().await?;
-        }
-        sending.finish().await
+        Ok(())
     }
 
     async fn change_users(&self, batch: &Batch, known: &Known) -> Result<(), Fault> {
@@ -255,25 +260,21 @@ impl<'c> Writer<'c> {
 
     /// The tickets of new events, in the state that the batch leaves them in.
     async fn new_tickets(&self, batch: &Batch) -> Result<(), Fault> {
-        if batch.new_events.is_empty() {
-            return Ok(());
-        }
-        let mut sending = self.sending(&self.statements.copy_tickets).await?;
-        for (&number, event) in &batch.new_events {
-            for index in 0..event.total_seats {
-                let slot = SlotIndex::new(index);
-                let untouched = TicketState {
-                    status: TicketStatus::Available,
-                    holder: None,
-                    updated_at: event.created_at,
-                };
-                let state = batch.tickets.get(&(number, slot)).copied().unwrap_or(untouched);
-                let holder = batch.holder(number, state);
-                put_ticket(&mut sending.copy, event, slot, state, holder);
-                sending.send_full().await?;
-            }
-        }
-        sending.finish().await
+        let tickets = batch.new_events.values().flat_map(|event| {
+            let seats = event.seats();
+            (0..event.total_seats).map(move |index| (seats, SlotIndex::new(index)))
+        });
+        let put = |(seats, slot): (Seats, SlotIndex), copy: &mut Copy| {
+            let untouched = TicketState {
+                status: TicketStatus::Available,
+                holder: None,
+                updated_at: seats.created_at,
+            };
+            let number = seats.event.number;
+            let state = batch.tickets.get(&(number, slot)).copied().unwrap_or(untouched);
+            put_ticket(copy, seats, slot, state, batch.holder(number, state));
+        };
+        self.copy(&self.statements.copy_tickets, tickets, put).await
     }
 
     /// The tickets of events that were there before.
@@ -299,9 +300,9 @@ impl<'c> Writer<'c> {
 }
 
 /// Rows on their way to PostgreSQL.
-pub(super) struct Sending {
+struct Sending {
     sink: std::pin::Pin<Box<CopyInSink<Bytes>>>,
-    pub(super) copy: Copy,
+    copy: Copy,
 }
 
 impl Sending {
@@ -311,12 +312,12 @@ impl Sending {
     }
 
     /// Sends what there is, once it is enough.
-    pub(super) async fn send_full(&mut self) -> Result<(), Fault> {
+    async fn send_full(&mut self) -> Result<(), Fault> {
         let Some(piece) = self.copy.piece() else { return Ok(()) };
         limited(ANSWER_LIMIT, async { Ok(self.sink.send(piece).await?) }).await
     }
 
-    pub(super) async fn finish(mut self) -> Result<(), Fault> {
+    async fn finish(mut self) -> Result<(), Fault> {
         let end = self.copy.end();
         let finished = async {
             self.sink.send(end).await?;

@@ -273,7 +273,8 @@ fn a_snapshot_of_another_log_is_refused() {
     fs::copy(&foreign, &copy).unwrap();
     let refused = server.start_refused();
     assert_eq!(refused.status.code(), Some(65), "{}", refused.stderr);
-    assert!(refused.stderr.contains("is one of the log"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("is of another log ("), "{}", refused.stderr);
+    assert!(refused.stderr.contains("`booking-wal repair`"), "{}", refused.stderr);
     fs::remove_file(copy).unwrap();
     server.restart();
 }

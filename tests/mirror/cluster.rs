@@ -55,8 +55,11 @@ fn binaries() -> PathBuf {
     FOUND.get_or_init(|| find_or_install().expect(MISSING)).clone()
 }
 
-/// The newest there is.
+/// Those of `BOOKING_TEST_POSTGRES_BIN`, or else the newest there are.
 fn installed() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("BOOKING_TEST_POSTGRES_BIN") {
+        return Some(named.into());
+    }
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut places: Vec<(u32, PathBuf)> = versions
         .filter_map(|entry| {
@@ -123,6 +126,18 @@ fn spawn(command: Command) -> Child {
     answer.recv().unwrap().expect("setpriv (util-linux) starts PostgreSQL")
 }
 
+/// The processes that this one has begun and not buried yet.
+fn children_of(parent: i32) -> impl Iterator<Item = i32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(move |pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // Behind the name, which may hold anything, come the state and the parent.
+        let behind = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        behind.split(' ').nth(1) == Some(parent.to_string().as_str())
+    })
+}
+
 fn checked(output: &Output, what: &str) {
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
 }
@@ -154,12 +169,18 @@ impl Cluster {
         let name = format!("{PREFIX}{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(name);
         fs::create_dir(&directory).expect("a temporary directory");
+        Self::start_in(directory, &[], settings)
+    }
+
+    /// A new one in this directory, which it then owns, made with these options of initdb.
+    pub(crate) fn start_in(directory: PathBuf, options: &[&str], settings: &[&str]) -> Self {
         if let Some((user, group)) = other_user() {
             chown(&directory, Some(user), Some(group)).expect("root may");
         }
         let data = directory.join("data");
         let made = command("initdb")
             .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale"])
+            .args(options)
             .args(["--no-sync", "--pgdata"])
             .arg(&data)
             .output();
@@ -233,9 +254,49 @@ impl Cluster {
         });
     }
 
+    /// Whether the postmaster has ended by itself; then it may be started again.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let ended = self
+            .process
+            .as_mut()
+            .is_none_or(|child| child.try_wait().expect("one's own child").is_some());
+        if ended {
+            self.process = None;
+        }
+        ended
+    }
+
+    /// Stops every process of it where it is, as a machine would that hangs: its sockets stay, and the
+    /// kernel goes on to take what is sent to them.
+    pub(crate) fn hang(&self) {
+        self.signal_all(Signal::STOP);
+    }
+
+    /// Lets all of it go on.
+    pub(crate) fn wake(&self) {
+        self.signal_all(Signal::CONT);
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        let Some(child) = &self.process else { return };
+        let postmaster = i32::try_from(child.id()).expect("a process id");
+        let send = |pid: i32| {
+            // One of the children may have ended just now.
+            let _ = kill_process(Pid::from_raw(pid).expect("a process id"), signal);
+        };
+        // The postmaster first, so that no child is missed that it begins.
+        send(postmaster);
+        children_of(postmaster).for_each(send);
+    }
+
     /// Connects to a database that exists.
     pub(crate) fn connect(&self, database: &str) -> Database {
         Database::connect(self.port, database).expect("PostgreSQL runs")
+    }
+
+    /// Connects to a database if PostgreSQL lets anybody in.
+    pub(crate) fn try_connect(&self, database: &str) -> Option<Database> {
+        Database::connect(self.port, database)
     }
 
     /// A new database.
@@ -249,7 +310,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if self.process.is_some() {
+        if !self.has_ended() {
+            // One that hangs does not end.
+            self.wake();
             self.end(Signal::QUIT);
         }
         if std::thread::panicking() {

@@ -41,7 +41,7 @@ fn differences(database: &Database, snapshot: &Snapshot) -> Vec<Difference> {
         let audit = Audit::begin(&target(database), snapshot.log).await.unwrap();
         assert_eq!(audit.checkpoint().unwrap().records, snapshot.image.records());
         let mut found = Vec::new();
-        let compared = audit.compare(&snapshot.image, |one| found.push(one)).await.unwrap();
+        let compared = audit.compare(&snapshot.image, |one| found.push(one), |_| ()).await.unwrap();
         assert_eq!(compared.differences, found.len() as u64);
         assert!(compared.rows > snapshot.image.tickets() + snapshot.image.bookings());
         found
@@ -85,7 +85,7 @@ fn tables_are_filled_from_an_image_followed_and_compared() {
             // Also over rows that are there already, and ahead.
             let limits = Limits { records: random.random_range(1..40), ..Limits::default() };
             let mut session = begin(&other, snapshot, limits).await;
-            session.load(snapshot).await.unwrap();
+            session.load(snapshot, None).await.unwrap();
             session.resume(&mut reader, None).await.unwrap();
             // Batches of other lengths from one session to the next.
             for _ in 0..random.random_range(0..4) {

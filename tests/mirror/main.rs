@@ -6,9 +6,12 @@
     reason = "all of this is test code: a panic is a failed test, and what it prints is its report"
 )]
 
+mod branches;
 mod cluster;
 mod compare;
 mod following;
+mod full_disk;
+mod hangs;
 #[allow(
     dead_code,
     unused_imports,
@@ -19,4 +22,5 @@ mod harness;
 mod images;
 mod kills;
 mod obstacles;
+mod retention;
 mod tls;

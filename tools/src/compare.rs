@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::fault::Fault;
 use crate::moment::{self, Moment, State};
+use crate::progress::Progress;
 
 /// How many differences are shown.
 pub const SHOWN_MAX: usize = 50;
@@ -107,7 +108,12 @@ pub async fn compare(
             first.push(Shown::from(difference));
         }
     };
-    let compared = audit.compare(&image, report).await?;
+    let (users, events) = (image.users().count() as u64, image.events().count() as u64);
+    // Of an event there is a secret besides.
+    let rows = users + 2 * events + image.bookings() + image.tickets();
+    let mut progress = Progress::counting("comparing", rows);
+    let compared = audit.compare(&image, report, |row| progress.count(row)).await?;
+    drop(progress);
     let (rows, differences) = (compared.rows, compared.differences);
     Ok(Ok(Comparison { lsn: lsn.get(), rows, differences, first }))
 }

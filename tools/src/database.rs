@@ -40,7 +40,7 @@ pub async fn checkpoint(target: &Target, log: Uuid) -> Result<Option<Checkpoint>
     let client = connect(target).await?;
     let standings = migrate::status(&client).await?;
     drop(client);
-    if standings.iter().any(|standing| standing.applied_at.is_none()) {
+    if standings.iter().all(|standing| standing.applied_at.is_none()) {
         return Ok(None);
     }
     Ok(Audit::begin(target, log).await?.checkpoint())

@@ -19,6 +19,8 @@ use crate::output::Output;
 
 /// The tables whose rows count; what the mirror keeps for itself goes with them.
 const TABLES: [&str; 4] = ["users", "events", "tickets", "bookings"];
+/// Somebody may have dropped one by hand: that is what this command is for, then.
+const IS_THERE: &str = "SELECT to_regclass(quote_ident(current_schema()) || '.' || $1) IS NOT NULL";
 
 /// What was found or done.
 #[derive(Debug, Serialize)]
@@ -84,8 +86,10 @@ async fn carry_out(migrate: &Migrate, target: &Target) -> Result<Content, Fault>
             let mut tables = Vec::new();
             if standings.iter().any(|standing| standing.applied_at.is_some()) {
                 for name in TABLES {
+                    let is_there = client.query_one(IS_THERE, &[&name]).await?.get(0);
                     let sql = format!("SELECT count(*) FROM {name}");
-                    tables.push(Table { name, rows: client.query_one(&sql, &[]).await?.get(0) });
+                    let rows = if is_there { client.query_one(&sql, &[]).await?.get(0) } else { 0 };
+                    tables.push(Table { name, rows });
                 }
             }
             let undone = if *yes { migrate::down(&mut client, 0).await? } else { Vec::new() };

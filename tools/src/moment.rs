@@ -16,7 +16,7 @@ use booking_manager::image::snapshot::Snapshot;
 use serde::Serialize;
 use uuid::Uuid;
 use wal::frame::FrameView;
-use wal::{Lsn, ReadError, Reader, SegmentSize};
+use wal::{Lsn, Reader, SegmentSize};
 
 use crate::fault::{Fault, refused_record};
 use crate::filter::position;
@@ -110,15 +110,10 @@ pub fn state_at(directory: &Path, moment: Option<Moment>) -> anyhow::Result<Resu
     journey.go(reader, frames)
 }
 
-/// Goes to where a snapshot ends, or finds what is damaged. One of the very end of a log whose last
-/// segment is full has nothing behind it.
+/// Goes to where a snapshot ends, or finds what is damaged.
 fn go_to(reader: &mut Reader, lsn: Lsn) -> anyhow::Result<Option<Fault>> {
     match reader.seek(lsn) {
         Ok(()) => Ok(None),
-        Err(ReadError::NoSuchPosition { end, .. }) if end == lsn => {
-            reader.set_durable(Lsn::ZERO);
-            Ok(None)
-        }
         Err(error) => Ok(Some(Fault::from(&damage_in(error)?))),
     }
 }

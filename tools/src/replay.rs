@@ -8,13 +8,15 @@
 //! The first pass reads the log and checks that every record is legal given those before it, as a
 //! starting server does. The second writes, and goes on from whatever checkpoint PostgreSQL has.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context as _, bail, ensure};
 use booking_manager::mirror::{
-    self, Checkpoint, Limits, Obstacle, Session, Target, connect, runtime,
+    self, Checkpoint, Doing, Limits, Obstacle, Session, Target, connect, runtime, unless_silent,
 };
 use serde::Serialize;
 use uuid::Uuid;
@@ -234,12 +236,15 @@ async fn write<'a>(
     bound: Bound<'a>,
 ) -> anyhow::Result<Replayed<'a>> {
     let mut reader = Reader::open(bound.directory)?;
-    let mut session = Session::begin(target, log.uuid, Limits::default()).await?;
+    let begun = Session::begin(target, log.uuid, Limits::default());
+    let mut session = unless_silent(target, begun).await?;
+    let filling = show_filling(&mut session);
     if order.from_snapshot {
-        load(&mut session, bound.directory, log, Lsn::new(bound.up_to)).await?;
+        load(&mut session, target, bound.directory, log, Lsn::new(bound.up_to)).await?;
     }
     let before = session.checkpoint();
-    let start = session.resume(&mut reader, bound.end()).await?;
+    let start = unless_silent(target, session.resume(&mut reader, bound.end())).await?;
+    drop(filling.take());
     let began = match before {
         Some(before) if before == start && !order.from_snapshot => {
             Began::Checkpoint(start.lsn.get())
@@ -252,7 +257,8 @@ async fn write<'a>(
     let mut progress = Progress::over("replaying", start.lsn, to);
     let mut now = start;
     loop {
-        let step = session.step(&mut reader).await.map_err(in_the_middle)?;
+        let step = unless_silent(target, session.step(&mut reader)).await;
+        let step = step.map_err(in_the_middle)?;
         now = session.checkpoint().unwrap_or(now);
         progress.reach_after(now.lsn, now.records - start.records);
         if step.caught_up {
@@ -276,15 +282,32 @@ async fn write<'a>(
     })
 }
 
+/// Shows that the tables are being filled from a snapshot, until it is taken away.
+fn show_filling(session: &mut Session) -> Rc<RefCell<Option<Progress>>> {
+    let filling = Rc::default();
+    let shown: Rc<RefCell<Option<Progress>>> = Rc::clone(&filling);
+    session.listen(Box::new(move |doing| match doing {
+        Doing::Loading(_) => {
+            shown.replace(Some(Progress::waiting("filling the tables from a snapshot")));
+        }
+        Doing::Writing(_) => {}
+    }));
+    filling
+}
+
 /// Fills empty tables from the newest snapshot that is not of a later position.
 async fn load(
     session: &mut Session,
+    target: &Target,
     directory: &Path,
     log: Identity,
     up_to: Lsn,
 ) -> anyhow::Result<()> {
     // Somebody else may have filled them since they were looked at.
     ensure!(session.checkpoint().is_none(), "the database is not empty any more");
+    let reader = Reader::open(directory)?;
+    // A server that begins another segment takes its beginning for the end of the log.
+    let up_to = reader.frame_behind(up_to);
     let wanted = |snapshot: &booking_manager::image::snapshot::Snapshot| {
         snapshot.lsn <= up_to && log.reaches_back_to(snapshot.lsn)
     };
@@ -292,7 +315,8 @@ async fn load(
         "there is no usable snapshot of this log: `booking-wal snapshot` makes one, or leave \
          --from-snapshot away",
     )?;
-    session.load(&snapshot).await?;
+    let salt = reader.segment_before(snapshot.lsn).map(|segment| segment.header.salt);
+    unless_silent(target, session.load(&snapshot, salt)).await?;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use wal::{Lsn, Reader};
 
 use crate::fault::shown_path;
 use crate::instant;
+use crate::progress::Progress;
 
 /// Where the header has the time at which the snapshot was made; it is for people only, and so not
 /// among what loading gives.
@@ -204,6 +205,7 @@ pub fn newest_usable(
     log: Identity,
     wanted: impl Fn(&Snapshot) -> bool,
 ) -> anyhow::Result<Option<Box<Snapshot>>> {
+    let _waiting = Progress::waiting("loading a snapshot");
     let loaded = snapshot::list(directory)?.into_iter().map(|named| load(&named, Some(log)));
     let mut usable = loaded.filter_map(|loaded| match loaded {
         Loaded::Whole(snapshot, shelved) => (!shelved.is_damaged()).then_some(snapshot),

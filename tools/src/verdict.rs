@@ -8,7 +8,7 @@ use booking_manager::image::Image;
 use booking_manager::image::snapshot::{self, Named, Snapshot};
 use serde::Serialize;
 use uuid::Uuid;
-use wal::{Lsn, RecoveryReport, TornTail};
+use wal::{RecoveryReport, TornTail};
 
 use crate::Status;
 use crate::fault::{Cause, Fault, Refusal};
@@ -138,14 +138,15 @@ impl Verdict {
     pub fn with_image(directory: &Path) -> anyhow::Result<(Self, Image)> {
         check_directory(directory)?;
         let log = Identity::of(directory);
-        let loading = Progress::over("loading a snapshot", Lsn::ZERO, Lsn::ZERO);
+        let waiting = Progress::waiting("loading a snapshot");
         let listed = snapshot::list(directory)?;
         let newest = snapshots::newest_whole(&listed);
         if let Some(damage) = foreign(newest.as_ref(), log) {
             return Ok((Self::Refused { records_before: 0, damage }, Image::new()));
         }
         let from = newest.map(|(snapshot, _)| snapshot);
-        let loading = loading.elapsed();
+        let loading = waiting.elapsed();
+        drop(waiting);
         let begun = from.as_deref().map(Begun::of);
         let pass = Pass { directory, log, from, floor: listed.first() };
         let Folded { image, records, outcome } = pass.fold("checking", |_, _| ())?;

@@ -181,6 +181,12 @@ impl Chain {
         usize::try_from(ahead).ok().filter(|&index| index < self.segments.len())
     }
 
+    /// Where the log was cut, if `lsn` lies between that and the end of the segment that was cut: no
+    /// frame there belongs to the log.
+    pub(crate) fn cut_behind_which_lies(&self, lsn: Lsn) -> Option<Lsn> {
+        self.segments[self.index_of(lsn)?].cut.filter(|&cut| cut < lsn)
+    }
+
     /// The largest position that the headers say was durable: floors, and the cuts of epochs.
     #[must_use]
     pub fn durable_floor(&self) -> Lsn {

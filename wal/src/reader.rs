@@ -23,6 +23,7 @@ use crate::chain::{Chain, ChainError};
 use crate::damage::Damage;
 use crate::directory::{self, DirectoryError, IoFault};
 use crate::frame::{FRAME_ALIGN, FrameHeader, FrameView, Record};
+use crate::header::SEGMENT_HEADER_BYTES;
 use crate::lsn::{Lsn, SegmentSize};
 use crate::pieces::{Piece, Pieces, Standing};
 use crate::scan::ReadFrom;
@@ -200,6 +201,23 @@ impl Reader {
         self.walk.as_ref().map_or(&[], |walk| &walk.chain().segments)
     }
 
+    /// The segment in which the reader stands.
+    #[must_use]
+    pub fn segment(&self) -> Option<&crate::chain::Segment> {
+        self.walk.as_ref().map(Walk::segment)
+    }
+
+    /// The segment in which the frames end that lead up to `lsn`, if it is among those known.
+    #[must_use]
+    pub fn segment_before(&self, lsn: Lsn) -> Option<&crate::chain::Segment> {
+        // Within a header and at its end nothing of the segment has been read yet.
+        let place = self.segment_size().map_or(lsn, |size| {
+            if size.offset_of(lsn) <= SEGMENT_HEADER_BYTES { size.base_of(lsn) } else { lsn }
+        });
+        let mut segments = self.segments().iter();
+        segments.find(|segment| segment.header.base < place && place <= segment.header.end())
+    }
+
     /// Tells the reader that everything before `durable` is durable: it yields nothing from there
     /// on, and takes any bad frame before it for damage.
     pub fn set_durable(&mut self, durable: Lsn) {
@@ -217,8 +235,8 @@ impl Reader {
     ///
     /// # Errors
     /// [`ReadError::Removed`] when it lies before the first segment, [`ReadError::NoSuchPosition`]
-    /// when it lies behind the last one or is not aligned; the reader then stands at the first
-    /// record.
+    /// when it lies behind the last one or is not aligned, [`ReadError::CutBehindReader`] when a
+    /// restart cut the log before it; the reader then stands at the first record.
     pub fn seek(&mut self, lsn: Lsn) -> Result<(), ReadError> {
         self.begin()?;
         if self.mode == Mode::Lenient {
@@ -235,7 +253,12 @@ impl Reader {
         if lsn < first && lsn != header.prev_end {
             return Err(ReadError::Removed { lsn, first });
         }
-        match walk.seek(lsn.max(first)) {
+        let lsn_there = lsn.max(first);
+        if let Some(cut) = walk.chain().cut_behind_which_lies(lsn_there) {
+            return Err(ReadError::CutBehindReader { cut, read: lsn });
+        }
+        let sought = if lsn == end { walk.seek_end() } else { walk.seek(lsn_there) };
+        match sought {
             Ok(true) if lsn.is_aligned() => {
                 self.read = self.position();
                 Ok(())
@@ -246,6 +269,16 @@ impl Reader {
             }
             Err(fault) => Err(self.removed(lsn, fault)),
         }
+    }
+
+    /// Where the frame behind `lsn` stands or will stand, as far as the headers tell: the first of the
+    /// next segment if `lsn` is where the log was cut before that, else `lsn` itself. Positions
+    /// up to that one that are none of a frame mean the same place as `lsn`.
+    #[must_use]
+    pub fn frame_behind(&self, lsn: Lsn) -> Lsn {
+        let next = self.segments().iter().find(|segment| segment.header.prev_end == lsn);
+        let first_frame = next.map(|segment| segment.header.base.plus(SEGMENT_HEADER_BYTES));
+        first_frame.map_or(lsn, |first_frame| first_frame.max(lsn))
     }
 
     fn seek_in_pieces(&mut self, lsn: Lsn) -> Result<(), ReadError> {

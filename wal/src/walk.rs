@@ -127,6 +127,24 @@ impl Walk {
         Ok(true)
     }
 
+    /// Goes to the end of the last segment. Returns `false` if its frames do not lead up to it: no
+    /// frame stands there by which reading on would notice.
+    pub(crate) fn seek_end(&mut self) -> Result<bool, IoFault> {
+        self.open(self.chain.segments.len() - 1)?;
+        self.scan.set_limit(None);
+        let end = self.segment().header.end();
+        let mut leads_up = true;
+        while leads_up && self.position() < end {
+            match self.scan.advance() {
+                Ok(_) => {}
+                Err(ScanFault::Frame(_) | ScanFault::CrossesCut { .. }) => leads_up = false,
+                Err(ScanFault::Io(fault)) => return Err(fault),
+            }
+        }
+        self.scan.set_limit(self.limit);
+        Ok(leads_up)
+    }
+
     /// What lies behind the position, in the segments of its epoch. The position stays.
     pub(crate) fn evidence(&self) -> Result<Evidence, IoFault> {
         let mut evidence = Evidence::default();

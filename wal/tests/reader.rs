@@ -98,6 +98,96 @@ fn a_reader_begins_at_any_record_and_at_the_end() {
     assert!(matches!(damage(read_on(&mut reader)).reason, Reason::Frame(_)));
 }
 
+/// A log whose last frame ends exactly where its only segment does, as an appender leaves it for
+/// which the disk has no room for another segment.
+fn full_log() -> (Writer, Lsn) {
+    let mut writer = Writer::new();
+    while SIZE.get() - writer.tail.get() > 2 * 32_768 {
+        writer.append(&[7; 32_736]);
+    }
+    let rest = usize::try_from(SIZE.get() - writer.tail.get()).unwrap();
+    let last = writer.append(&vec![9; rest - 32]);
+    writer.sync();
+    assert_eq!((writer.tail, writer.segments.len()), (Lsn::new(SIZE.get()), 1));
+    (writer, last)
+}
+
+#[test]
+fn the_end_of_a_full_last_segment_is_a_position() {
+    let (mut writer, last) = full_log();
+    let end = writer.tail;
+    let dir = saved(&writer);
+    let mut reader = Reader::open(dir.path()).unwrap();
+    reader.seek(end).unwrap();
+    assert_eq!((reader.position(), read_on(&mut reader).unwrap()), (end, vec![]));
+    assert_eq!(reader.frame_behind(end), end, "no segment follows yet");
+    assert_eq!(reader.segment_before(end), reader.segments().first());
+    // Also when less is known to be durable, or just that.
+    for durable in [last, end] {
+        reader.set_durable(durable);
+        reader.seek(end).unwrap();
+        assert_eq!(read_on(&mut reader).unwrap(), []);
+    }
+    // What comes is read, whether the segment is made by the same boot or by the next.
+    for restarts in [false, true] {
+        let mut writer = writer.clone();
+        let dir = saved(&writer);
+        let mut reader = Reader::open(dir.path()).unwrap();
+        reader.seek(end).unwrap();
+        if restarts {
+            writer.boot(&recovered(dir.path()).unwrap().0.next);
+        }
+        let lsn = writer.append(b"more");
+        writer.update(dir.path());
+        assert_eq!(read_on(&mut reader).unwrap(), [(lsn, b"more".to_vec())]);
+        reader.seek(end).unwrap();
+        assert_eq!(read_on(&mut reader).unwrap(), [(lsn, b"more".to_vec())]);
+        assert_eq!(reader.frame_behind(end), lsn);
+    }
+    // But only if the frames lead up to it.
+    flip(&mut writer, last.plus(40));
+    let dir = saved(&writer);
+    let sought = Reader::open(dir.path()).unwrap().seek(end);
+    assert!(matches!(sought, Err(ReadError::NoSuchPosition { .. })), "{sought:?}");
+}
+
+#[test]
+fn the_cut_and_the_first_frame_behind_it_are_one_place_and_nothing_is_between() {
+    let mut writer = Writer::new();
+    writer.append(b"one");
+    writer.sync();
+    let cut = writer.tail;
+    let dir = saved(&writer);
+    writer.boot(&recovered(dir.path()).unwrap().0.next);
+    writer.update(dir.path());
+    let (base, first_frame) = (Lsn::new(SIZE.get()), writer.tail);
+    let mut reader = Reader::open(dir.path()).unwrap();
+    // Nothing was logged since, then something.
+    for payload in [None, Some(b"two")] {
+        let expected: Vec<Seen> =
+            payload.iter().map(|payload| (writer.append(*payload), payload.to_vec())).collect();
+        writer.update(dir.path());
+        for place in [cut, base, first_frame] {
+            reader.seek(place).unwrap();
+            assert_eq!(read_on(&mut reader).unwrap(), expected, "from {place}");
+            assert!(place <= reader.frame_behind(cut));
+        }
+        assert_eq!(reader.frame_behind(cut), first_frame);
+        for place in [cut, base, first_frame] {
+            assert_eq!(reader.segment_before(place).unwrap().header.base, Lsn::ZERO);
+        }
+        assert_eq!(reader.segment_before(first_frame.plus(32)).unwrap().header.base, base);
+        assert_eq!(reader.frame_behind(first_frame), first_frame);
+        let dead = cut.plus(32);
+        match reader.seek(dead) {
+            Err(ReadError::CutBehindReader { cut: named, read }) => {
+                assert_eq!((named, read), (cut, dead));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn damage_is_named_and_reading_goes_on_behind_it() {
     let (mut writer, expected) = long_log();

@@ -133,7 +133,38 @@ pub enum SnapshotError {
     },
 }
 
+/// A snapshot that does not belong to the log beside it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "the snapshot at LSN {lsn} is of another log ({snapshot} instead of {log}): bring back the files \
+     that belong together, or have the snapshot set aside with `booking-wal repair`"
+)]
+pub struct OtherLog {
+    /// Where the snapshot stands.
+    pub lsn: Lsn,
+    /// The log that it is of.
+    pub snapshot: Uuid,
+    /// The log that is there.
+    pub log: Uuid,
+}
+
+impl Snapshot {
+    /// Checks that it is of this log.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn check_log(&self, log: Uuid) -> Result<(), OtherLog> {
+        let (lsn, snapshot) = (self.lsn, self.log);
+        if snapshot == log { Ok(()) } else { Err(OtherLog { lsn, snapshot, log }) }
+    }
+}
+
 impl SnapshotError {
+    /// Whether the file is not there.
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::Io { operation, path: path.to_owned(), source }
     }
@@ -186,7 +217,8 @@ pub struct Found {
     pub durable_floor: Lsn,
 }
 
-/// Loads the newest snapshot of a directory that is whole.
+/// Loads the newest snapshot of a directory that is whole. Somebody else may be making others and
+/// removing these meanwhile.
 ///
 /// # Errors
 ///
@@ -194,12 +226,19 @@ pub struct Found {
 /// tried, and [`Found::refused`] tells.
 pub fn newest(directory: &Path) -> Result<Found, SnapshotError> {
     let mut found = Found::default();
-    for named in list(directory)? {
+    let mut listed = list(directory)?;
+    while !listed.is_empty() {
+        let named = listed.remove(0);
         found.durable_floor = found.durable_floor.max(named.lsn);
         match load_named(&named) {
             Ok(newest) => {
                 found.newest = Some(newest);
                 break;
+            }
+            // It made room for newer ones, so there are some.
+            Err(error) if error.is_missing() => {
+                found.refused.clear();
+                listed = list(directory)?;
             }
             Err(error) => found.refused.push((named, error)),
         }

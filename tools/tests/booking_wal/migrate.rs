@@ -21,14 +21,14 @@ fn up_and_down_and_what_is_there_in_between() {
     let database = database();
     let status = migrate(&["status"], &database);
     assert_eq!((status.code, status.stderr.as_str()), (1, ""), "{status:?}");
-    assert!(status.stdout.ends_with("migration     1, tables: not carried out\n"), "{status:?}");
+    assert!(status.stdout.ends_with("migration     2, salt: not carried out\n"), "{status:?}");
     let down = migrate(&["down", "--yes"], &database);
     assert_eq!(down.code, 0, "{down:?}");
     assert!(down.stdout.contains("nothing to do"), "{down:?}");
 
     let up = migrate(&["up"], &database);
     assert_eq!(up.code, 0, "{up:?}");
-    assert!(up.stdout.ends_with("migration     1: carried out\n"), "{up:?}");
+    assert!(up.stdout.ends_with("migration     2: carried out\n"), "{up:?}");
     let up = migrate(&["up", "--json"], &database);
     assert!(up.stdout.ends_with("\"carried_out\":[]}\n"), "{up:?}");
     let status = migrate(&["status", "--json"], &database);
@@ -51,6 +51,33 @@ fn up_and_down_and_what_is_there_in_between() {
     let left: i64 = database
         .value("SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace");
     assert_eq!(left, 0);
+}
+
+#[test]
+fn what_somebody_dropped_by_hand_keeps_nobody_from_removing_the_rest() {
+    let database = database();
+    assert_eq!(migrate(&["up"], &database).code, 0);
+    database.run("DROP TABLE tickets; DROP TABLE booking_mirror_checkpoint");
+    let down = migrate(&["down", "--yes"], &database);
+    assert_eq!((down.code, down.stderr.as_str()), (0, ""), "{down:?}");
+    assert_eq!(migrate(&["up"], &database).code, 0);
+    database.run("SELECT * FROM tickets, booking_mirror_checkpoint");
+}
+
+#[test]
+fn tables_of_the_version_before_are_read_and_brought_up_to_date() {
+    let database = database();
+    let story = Story::told();
+    let replay = |more| run(story.path(), &["replay", "--to", &database.url(), more]);
+    assert_eq!(replay("--verify").code, 0);
+    // As the first version left them.
+    database.run("ALTER TABLE booking_mirror_checkpoint DROP COLUMN segment_salt");
+    database.run("DELETE FROM booking_mirror_migrations WHERE version = 2");
+    let looked = replay("--verify-only");
+    assert_eq!((looked.code, looked.stderr.as_str()), (0, ""), "{looked:?}");
+    assert_eq!(migrate(&["status"], &database).code, 1);
+    assert_eq!(replay("--verify").code, 0);
+    assert_eq!(migrate(&["status"], &database).code, 0);
 }
 
 #[test]

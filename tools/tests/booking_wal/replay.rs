@@ -214,6 +214,42 @@ fn a_log_in_use_is_replayed_on_and_on() {
 }
 
 #[test]
+fn a_log_whose_last_segment_is_full_is_gone_on_with() {
+    let story = Story::told_to_the_brim();
+    let database = database();
+    let told = replay(&story, &database, &["--verify"]);
+    assert_equal(&told, ROWS);
+    assert_eq!(u64::try_from(mirrored(&database).0).unwrap(), story.end.get());
+    // The database is where the log ends, and not ahead of it.
+    assert_equal(&replay(&story, &database, &["--verify"]), ROWS);
+    drop(story::open(story.path()));
+    assert_equal(&replay(&story, &database, &["--verify"]), ROWS);
+}
+
+#[test]
+fn a_boot_that_logged_nothing_leaves_the_log_where_it_was() {
+    let story = Story::told();
+    let log = story::open(story.path());
+    let begun = log.durable();
+    drop(log);
+    assert!(begun > story.end, "a boot begins a segment of its own");
+    // A server takes this for the end of the log, and its snapshots and its mirror say so.
+    story.snapshot(begun);
+    let database = database();
+    let told = replay(&story, &database, &["--from-snapshot", "--verify"]);
+    assert_equal(&told, ROWS);
+    assert_eq!(mirrored(&database), (i64::try_from(begun.get()).unwrap(), 10));
+    assert_equal(&replay(&story, &database, &["--verify"]), ROWS);
+    // The next boot has the same place anew.
+    let log = story::open(story.path());
+    assert_eq!(log.durable(), begun);
+    story::tell_of_a_crowd(&log, 10);
+    log.seal().unwrap();
+    drop(log);
+    assert_equal(&replay(&story, &database, &["--verify"]), ROWS + 2 + 20);
+}
+
+#[test]
 fn nothing_is_replayed_of_a_log_that_a_server_would_refuse() {
     let story = Story::told();
     story.flip(story.lsns[4].get() + 40);

@@ -234,10 +234,14 @@ pub(crate) fn double_sale() -> Fact<'static> {
 
 /// A fact that may be told any number of times.
 pub(crate) fn refrain() -> Fact<'static> {
+    refrain_named("Ada")
+}
+
+fn refrain_named(name: &str) -> Fact<'_> {
     Fact::UserUpdated(UserUpdated {
         user: ADA.number,
         email: "ada@example.com",
-        name: "Ada",
+        name,
         at: after(7),
     })
 }
@@ -298,6 +302,34 @@ impl Story {
                 tell_when_there_is_room(log, &refrain());
             }
         })
+    }
+
+    /// Goes on to the very end of the first segment, with nothing behind it, as a server leaves a log
+    /// that ends there for want of space for another segment.
+    pub(crate) fn told_to_the_brim() -> Self {
+        let mut story = Self::told_with(|log| {
+            let left = || SEGMENT_BYTES - log.reserved().get();
+            while left() > 1_024 {
+                tell(log, &refrain());
+            }
+            // Two records of which the second is as long as is left.
+            while left() > 0 {
+                let name = "N".repeat(200);
+                let fits = |length: &usize| {
+                    let fact = refrain_named(&name[..*length]);
+                    let span = 32 + codec::encode(&fact).payload().len();
+                    let rest = left().checked_sub(span.next_multiple_of(32) as u64);
+                    rest.is_some_and(|rest| rest == 0 || rest >= 256)
+                };
+                let length = (1..=200).rev().find(fits).expect("a length that fits");
+                tell(log, &refrain_named(&name[..length]));
+            }
+        });
+        story.end = Lsn::new(SEGMENT_BYTES);
+        for behind in wal::directory::list(story.path()).unwrap().segments.iter().skip(1) {
+            fs::remove_file(&behind.path).unwrap();
+        }
+        story
     }
 
     /// Removes the first segment, as a server does that no longer needs it.
