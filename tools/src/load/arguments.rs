@@ -61,6 +61,16 @@ pub enum Command {
     Checkout(Run),
     /// Nobody buys: pages of events, single events, pages of tickets and of free tickets
     Browse(Run),
+    /// Very many holds lapse together, while others book other events at a steady rate
+    ///
+    /// Measures how much the others notice: once before the first hold lapses, and once from then
+    /// until a second after the last. --rate is that of the others (2,000 if not given). The server needs a
+    /// short HOLD_TTL_SECONDS, long enough for placing the holds and measuring before: 15, say.
+    ExpiryStorm(Storm),
+    /// Fill a server with people, halls and shows, and walk one booking through its life
+    ///
+    /// Tells of each step what is asked, what is answered, and what that means.
+    Demo(Place),
     /// Print a completion script for a shell
     Completions {
         /// Which shell.
@@ -72,6 +82,14 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
+}
+
+/// Which server.
+#[derive(Clone, Debug, Args)]
+pub struct Place {
+    /// Which server
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    pub url: Server,
 }
 
 /// How to put a server under load.
@@ -122,6 +140,25 @@ pub struct Run {
     /// Write the result as JSON
     #[arg(long)]
     pub json: bool,
+    /// Write percentiles of each kind of request into this directory, as HDR histogram plotters read
+    /// them (.hgrm, milliseconds)
+    #[arg(long, value_name = "DIR")]
+    pub hdr: Option<PathBuf>,
+    /// Draw latency by percentile into this file (SVG)
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+}
+
+/// How to put a server into a storm.
+#[derive(Clone, Debug, Args)]
+pub struct Storm {
+    /// Which server and so on.
+    #[command(flatten)]
+    pub run: Run,
+    /// How many holds lapse together
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub holds: u32,
 }
 
 /// Reads a span of time with a unit.

@@ -67,6 +67,13 @@ impl Client {
         self.ask(&request).with_context(|| format!("no answer to POST {path}"))
     }
 
+    /// As [`Client::ask_post`], with an idempotency key.
+    pub(super) fn ask_keyed(&mut self, path: &str, key: &str, body: &str) -> anyhow::Result<Reply> {
+        let mut request = Vec::new();
+        self.pen.post_keyed(&mut request, path, key, body.as_bytes());
+        self.ask(&request).with_context(|| format!("no answer to POST {path}"))
+    }
+
     fn ask(&mut self, request: &[u8]) -> anyhow::Result<Reply> {
         // A server closes what was idle for long; that is noticed by an end before the first byte,
         // and then nothing was done.

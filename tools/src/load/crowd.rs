@@ -14,13 +14,13 @@ use uuid::Uuid;
 
 use super::ledger::{Ending, Ledger};
 use super::operation::{Asked, Operation, Seats};
-use super::plan::{Fate, Plan, Wish};
+use super::plan::{Fate, Plan, View, Wish};
 use super::wire::{self, Answer, Pen};
 use super::worker::{Next, Script};
 use super::world::World;
 
 /// How many tickets a page has when somebody looks for seats.
-pub(super) const PAGE: usize = 20;
+const PAGE: usize = 20;
 
 /// Users, their plan, and what they were told.
 #[derive(Debug)]
@@ -98,34 +98,31 @@ impl Crowd {
         Next::Request(Asked { operation, user: entry.user, event: entry.event, booking, seats })
     }
 
-    fn look(&mut self, out: &mut Vec<u8>, operation: Operation, event: u32) -> Next {
+    fn look(&mut self, out: &mut Vec<u8>, view: View, event: u32) -> Next {
         let show = self.world.show(event);
         // People look at different parts of the hall.
         let place = self.rng.random_range(0..show.tickets.len());
-        let list = |out: &mut Vec<u8>, which: &[u8]| {
-            out.extend_from_slice(which);
-            out.extend_from_slice(b"?limit=");
-            wire::number(out, PAGE);
-            out.extend_from_slice(b"&after=");
+        let list: Option<(&[u8], Uuid)> = match view {
+            View::Event => None,
+            View::Events => Some((b"", show.id)),
+            View::Tickets => Some((b"/tickets", show.tickets[place])),
+            View::FreeTickets => Some((b"/tickets/available", show.tickets[place])),
         };
         self.pen.get(out, |out| {
             out.extend_from_slice(b"/api/events");
-            match operation {
-                Operation::ListEvents => {
-                    list(out, b"");
-                    return wire::id(out, show.id);
-                }
-                _ => out.push(b'/'),
+            if view != View::Events {
+                out.push(b'/');
+                wire::id(out, show.id);
             }
-            wire::id(out, show.id);
-            match operation {
-                Operation::ListTickets => list(out, b"/tickets"),
-                Operation::ListAvailable => list(out, b"/tickets/available"),
-                _ => return,
+            if let Some((path, after)) = list {
+                out.extend_from_slice(path);
+                out.extend_from_slice(b"?limit=");
+                wire::number(out, PAGE);
+                out.extend_from_slice(b"&after=");
+                wire::id(out, after);
             }
-            wire::id(out, show.tickets[place]);
         });
-        Next::Request(Asked { event, ..Asked::plain(operation) })
+        Next::Request(Asked { event, ..Asked::plain(view.operation()) })
     }
 
     /// A hold was acknowledged, newly or as one that the same user has.
@@ -186,7 +183,10 @@ impl Crowd {
                     self.plan.give_back(asked);
                 }
             }
-            (409, b"booking_expired") => self.ledger.end(asked.booking, Ending::Expired),
+            (409, b"booking_expired") => {
+                self.ledger.end(asked.booking, Ending::Expired);
+                self.plan.give_back(asked);
+            }
             (503, b"overloaded" | b"not_ready") => {
                 self.queue.push_back((asked.booking, asked.operation));
             }
@@ -236,7 +236,7 @@ impl Script for Crowd {
         match self.plan.wish(&mut self.rng, &self.ledger) {
             Wish::Hold { event, seats } => self.ask_for(out, event, seats),
             Wish::Cancel(booking) => self.end(out, booking, Operation::Cancel),
-            Wish::Look { operation, event } => self.look(out, operation, event),
+            Wish::Look { view, event } => self.look(out, view, event),
             Wish::Wait => Next::Later,
             Wish::Leave => Next::Nothing,
         }

@@ -72,6 +72,14 @@ impl Wrongs {
 }
 
 impl Ledger {
+    /// What several threads were told.
+    pub(super) fn of(ledgers: impl Iterator<Item = Self>) -> Self {
+        ledgers.fold(Self::default(), |mut all, ledger| {
+            all.append(ledger);
+            all
+        })
+    }
+
     /// Enters a booking; gives its index.
     pub(super) fn enter(&mut self, id: Uuid, deadline: i64, asked: &Asked) -> u32 {
         let index = index(self.entries.len());
@@ -119,9 +127,10 @@ impl Ledger {
         self.entries.len()
     }
 
-    /// All entries.
-    pub(super) fn entries(&self) -> &[Entry] {
-        &self.entries
+    /// The first and the last deadline.
+    pub(super) fn deadlines(&self) -> Option<(i64, i64)> {
+        let deadlines = || self.entries.iter().map(|entry| entry.deadline);
+        Some((deadlines().min()?, deadlines().max()?))
     }
 
     /// Notes an answer that no right server gives.

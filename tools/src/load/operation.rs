@@ -3,9 +3,9 @@
 use std::ops::Deref;
 
 /// The most tickets that one request of the generator names.
-pub(super) const SEATS_MAX: usize = 8;
+pub(super) const SEATS_MAX: u32 = 8;
 
-/// A kind of request; each has figures of its own.
+/// A kind of request; each has figures of its own, reported in this order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Operation {
     /// `POST /api/users`.
@@ -27,18 +27,6 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    /// All of them, in the order they are reported in.
-    pub(super) const ALL: [Self; 8] = [
-        Self::Register,
-        Self::ListEvents,
-        Self::ShowEvent,
-        Self::ListTickets,
-        Self::ListAvailable,
-        Self::Hold,
-        Self::Confirm,
-        Self::Cancel,
-    ];
-
     /// What it is called in reports and names of files.
     pub(super) const fn name(self) -> &'static str {
         match self {
@@ -57,14 +45,14 @@ impl Operation {
 /// The seats that one request names, as indices into the event's tickets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Seats {
-    numbers: [u32; SEATS_MAX],
+    numbers: [u32; SEATS_MAX as usize],
     count: u8,
 }
 
 impl Seats {
     /// One seat.
     pub(super) const fn one(seat: u32) -> Self {
-        let mut numbers = [0; SEATS_MAX];
+        let mut numbers = [0; SEATS_MAX as usize];
         numbers[0] = seat;
         Self { numbers, count: 1 }
     }
@@ -72,7 +60,7 @@ impl Seats {
     /// One seat more; one that is there already, or too many, change nothing.
     pub(super) fn add(&mut self, seat: u32) {
         let count = usize::from(self.count);
-        if count < SEATS_MAX && !self.contains(&seat) {
+        if count < self.numbers.len() && !self.contains(&seat) {
             self.numbers[count] = seat;
             self.count += 1;
         }
@@ -122,6 +110,6 @@ mod tests {
         for seat in 100..200 {
             seats.add(seat);
         }
-        assert_eq!(seats.len(), SEATS_MAX);
+        assert_eq!(seats.len(), SEATS_MAX as usize);
     }
 }

@@ -16,13 +16,38 @@ pub(super) enum Wish {
     },
     Cancel(u32),
     Look {
-        operation: Operation,
+        view: View,
         event: u32,
     },
     /// Nothing before something else has been answered.
     Wait,
     /// Nothing any more.
     Leave,
+}
+
+/// What can be looked at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum View {
+    /// A page of events, from this one on.
+    Events,
+    /// An event by itself.
+    Event,
+    /// A page of its tickets.
+    Tickets,
+    /// A page of those that are free.
+    FreeTickets,
+}
+
+impl View {
+    /// As it is counted.
+    pub(super) const fn operation(self) -> Operation {
+        match self {
+            Self::Events => Operation::ListEvents,
+            Self::Event => Operation::ShowEvent,
+            Self::Tickets => Operation::ListTickets,
+            Self::FreeTickets => Operation::ListAvailable,
+        }
+    }
 }
 
 /// What becomes of a new booking.
@@ -101,23 +126,23 @@ impl Plan {
             Self::Groups { seats } => {
                 let first = rng.random_range(0..*seats);
                 let mut group = Seats::default();
-                for place in 0..rng.random_range(1..=SEATS_MAX as u32) {
+                for place in 0..rng.random_range(1..=SEATS_MAX) {
                     group.add((first + place) % *seats);
                 }
                 Wish::Hold { event: 0, seats: group }
             }
             Self::Checkout { events } => {
                 let event = rng.random_range(0..*events);
-                Wish::Look { operation: Operation::ListAvailable, event }
+                Wish::Look { view: View::FreeTickets, event }
             }
             Self::Browse { events } => {
-                let operation = match rng.random_range(0..10) {
-                    0 => Operation::ListEvents,
-                    1..5 => Operation::ShowEvent,
-                    5..8 => Operation::ListAvailable,
-                    _ => Operation::ListTickets,
+                let view = match rng.random_range(0..10) {
+                    0 => View::Events,
+                    1..5 => View::Event,
+                    5..8 => View::FreeTickets,
+                    _ => View::Tickets,
                 };
-                Wish::Look { operation, event: rng.random_range(0..*events) }
+                Wish::Look { view, event: rng.random_range(0..*events) }
             }
         }
     }

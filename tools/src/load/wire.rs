@@ -195,6 +195,17 @@ impl Pen {
         out.extend_from_slice(body);
     }
 
+    /// As [`Pen::post`], with an idempotency key.
+    pub(super) fn post_keyed(&self, out: &mut Vec<u8>, path: &str, key: &str, body: &[u8]) {
+        out.extend_from_slice(b"POST ");
+        out.extend_from_slice(path.as_bytes());
+        out.extend_from_slice(&self.post_middle);
+        number(out, body.len());
+        // A vector takes whatever is written to it.
+        let _ = write!(out, "\r\nidempotency-key: {key}\r\n\r\n");
+        out.extend_from_slice(body);
+    }
+
     /// `POST /api/bookings`.
     pub(super) fn hold(
         &self,
