@@ -38,6 +38,7 @@ pub mod frames;
 pub mod history;
 pub mod instant;
 pub mod listing;
+pub mod load;
 pub mod manual;
 pub mod migrate;
 pub mod moment;

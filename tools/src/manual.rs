@@ -1,36 +1,41 @@
-//! The program about itself: completions for shells, and manual pages.
+//! A program about itself: completions for shells, and manual pages.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context as _;
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
 
 use crate::Status;
-use crate::arguments::Arguments;
 use crate::output::Output;
 
-/// Prints the completion script of a shell.
+/// Prints a program's completion script for a shell.
 ///
 /// # Errors
 /// It cannot be written.
-pub fn completions(shell: Shell, output: &mut Output<impl Write>) -> anyhow::Result<Status> {
+pub fn completions(
+    mut command: Command,
+    shell: Shell,
+    output: &mut Output<impl Write>,
+) -> anyhow::Result<Status> {
     let mut script = Vec::new();
-    let mut command = Arguments::command();
     let name = command.get_name().to_owned();
     clap_complete::generate(shell, &mut command, name, &mut script);
     output.text(&script)?;
     Ok(Status::Sound)
 }
 
-/// Prints the program's page, or writes all pages into `directory`, which is made if missing.
+/// Prints a program's page, or writes all pages into `directory`, which is made if missing.
 ///
 /// # Errors
 /// They cannot be written.
-pub fn pages(directory: Option<&Path>, output: &mut Output<impl Write>) -> anyhow::Result<Status> {
-    let command = Arguments::command();
+pub fn pages(
+    command: Command,
+    directory: Option<&Path>,
+    output: &mut Output<impl Write>,
+) -> anyhow::Result<Status> {
     match directory {
         Some(directory) => {
             let refused = || format!("cannot write pages into {}", directory.display());

@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser as _};
 use tools::Status;
 use tools::arguments::{Arguments, Command};
 use tools::output::Output;
@@ -40,8 +40,10 @@ fn run(arguments: &Arguments) -> anyhow::Result<Status> {
         Command::Repair(surgery) => repair::repair(surgery, &mut output),
         Command::Replay(order) => replay::replay(order, &mut output),
         Command::Migrate(migrate) => migrate::migrate(migrate, &mut output),
-        Command::Completions { shell } => manual::completions(*shell, &mut output),
-        Command::Man { out } => manual::pages(out.as_deref(), &mut output),
+        Command::Completions { shell } => {
+            manual::completions(Arguments::command(), *shell, &mut output)
+        }
+        Command::Man { out } => manual::pages(Arguments::command(), out.as_deref(), &mut output),
     }?;
     output.finish()?;
     Ok(status)
