@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::cluster::database;
 use super::compare::{assert_mirrored, mirror, wait_for_state};
-use super::following::crowd;
+use super::following::book;
 use super::harness::{Server, Settings, World, wait_until};
 use super::obstacles::migrate_down;
 use super::retention::{SEGMENT_BYTES, durable_lsn, grow_past};
@@ -44,14 +44,14 @@ fn an_older_copy_of_the_log_does_not_go_on_where_the_log_was() {
         .env("WAL_SEGMENT_BYTES", SEGMENT_BYTES)
         .start();
     let world = World::create(&server, 4, 500);
-    crowd(&server, &world, Duration::from_millis(200), 1);
+    book(&server, &world, 20);
     assert_mirrored(&server, &world, &database);
     assert!(server.terminate().success());
     let aside = tempfile::tempdir().unwrap();
     copy(&server.data_dir(), &aside.path().join("data"));
     server.restart();
     grow_past(&server, &world, durable_lsn(&server) + SEGMENT_BYTES);
-    crowd(&server, &world, Duration::from_millis(100), 2);
+    book(&server, &world, 20);
     assert_mirrored(&server, &world, &database);
     assert!(server.terminate().success());
     let mirrored: i64 = database.value("SELECT lsn FROM booking_mirror_checkpoint");
@@ -79,7 +79,7 @@ fn a_checkpoint_behind_a_cut_is_ahead_of_the_log() {
     let database = database();
     let mut server = Settings::new().env("DATABASE_URL", database.url()).start();
     let world = World::create(&server, 4, 200);
-    crowd(&server, &world, Duration::from_millis(100), 1);
+    book(&server, &world, 20);
     assert_mirrored(&server, &world, &database);
     assert!(server.terminate().success());
     // Where nothing stands in the segment that the restart closed.

@@ -2,9 +2,11 @@
 
 use super::cluster::{Database, database};
 use super::compare::{assert_mirrored, mirror, wait_until_mirrored};
-use super::harness::{Call, Load, Server, Settings, World, event_body, observe_for};
+use super::harness::{Call, Load, Server, Settings, World, event_body, observe_for, wait_until};
 use std::fs;
 use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// A server that mirrors into this database.
 pub(crate) fn server(database: &Database) -> Server {
@@ -19,6 +21,29 @@ pub(crate) fn crowd(server: &Server, world: &World, span: Duration, seed: u64) {
     let report = load.stop();
     assert_eq!(report.unanswered, 0);
     assert!(report.ledger.held.len() > 10, "hardly any load");
+}
+
+/// Books so many seats that are free, one by one, and confirms every other booking.
+#[track_caller]
+pub(crate) fn book(server: &Server, world: &World, seats: usize) {
+    let show = world.show();
+    let path = format!("/api/events/{}/tickets/available?limit={seats}", show.id);
+    let free = server.get(&path).expect(200);
+    assert_eq!(free.array().len(), seats, "the show is sold out");
+    for (number, seat) in free.array().iter().enumerate() {
+        let user = &world.users[number % world.users.len()];
+        let seat = seat["id"].as_str().expect("an id");
+        let mut booking = String::new();
+        wait_until(LIMIT, "there is room in the log", || {
+            let reply = server.book(user, &show.id, &[seat]);
+            assert!(matches!(reply.status, 201 | 503), "{}", reply.text);
+            booking = reply.json["booking_id"].as_str().unwrap_or_default().to_owned();
+            reply.status == 201
+        });
+        if number % 2 == 0 {
+            server.confirm(&booking, user).expect(200);
+        }
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::cluster::{Cluster, Database};
 use super::compare::{assert_mirrored, mirror, wait_for_state, wait_until_mirrored};
-use super::following::{crowd, server};
+use super::following::{book, server};
 use super::harness::{Server, World, now, observe_for, wait_until};
 
 const LIMIT: Duration = Duration::from_secs(90);
@@ -39,11 +39,11 @@ fn a_postgresql_that_hangs_in_the_middle_of_a_batch() {
     let database = cluster.create();
     let server = server(&database);
     let world = World::create(&server, 8, 4_000);
-    crowd(&server, &world, Duration::from_millis(300), 1);
+    book(&server, &world, 20);
     wait_until_mirrored(&server);
     let locker = database.another();
     locker.run("BEGIN; LOCK TABLE tickets IN ACCESS EXCLUSIVE MODE");
-    crowd(&server, &world, Duration::from_millis(100), 2);
+    book(&server, &world, 20);
     wait_in_a_batch(&database);
     cluster.hang();
     let before = mirror(&server);
@@ -61,7 +61,7 @@ fn a_postgresql_that_hangs_in_the_middle_of_a_batch() {
         }
         observe_for(Duration::from_millis(25));
     }
-    assert!(longest < Duration::from_secs(1), "a booking took {longest:?}");
+    assert!(longest < Duration::from_secs(3), "a booking took {longest:?}");
     let seen = notice(&server);
     // The age of what is not there shows, and not only once the mirror has given up.
     assert!(before["lag_records"].as_u64() > Some(0), "{before}");
@@ -83,7 +83,7 @@ fn a_postgresql_that_hangs_while_there_is_nothing_to_write() {
     cluster.hang();
     let seen = notice(&server);
     assert_eq!(seen["lag_records"], 0, "{seen}");
-    crowd(&server, &world, Duration::from_millis(200), 1);
+    book(&server, &world, 20);
     cluster.wake();
     assert_mirrored(&server, &world, &database);
 }
