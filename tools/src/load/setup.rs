@@ -36,8 +36,10 @@ pub(super) struct Size {
 
 /// Makes users and events that no other run has; `run` is part of their names.
 pub(super) fn make(server: &Server, size: Size, run: &str) -> anyhow::Result<World> {
-    let users = register(server, size.users, run)?;
     let mut client = server.client();
+    // Whoever registers would wait for a server that is not there.
+    client.get("/health")?;
+    let users = register(server, size.users, run)?;
     let shows = (0..size.events).map(|number| show(&mut client, number, size.seats, run));
     Ok(World { users, shows: shows.collect::<anyhow::Result<_>>()? })
 }

@@ -106,7 +106,19 @@ fn binary() -> &'static Path {
     BINARY.get_or_init(|| {
         let profile = Path::new(env!("CARGO_BIN_EXE_booking-load")).parent().unwrap();
         let release = profile.ends_with("release").then_some("--release");
-        let built = Command::new(env!("CARGO"))
+        let mut cargo = Command::new(env!("CARGO"));
+        // What cargo tells a test about its own package would make cargo build anew what depends on
+        // such variables.
+        for (name, _) in std::env::vars_os() {
+            let name = name.to_string_lossy().into_owned();
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"]
+                .iter()
+                .any(|start| name.starts_with(start))
+            {
+                cargo.env_remove(name);
+            }
+        }
+        let built = cargo
             .args(["test", "--quiet", "--no-run", "--workspace", "--test", "config"])
             .args(release)
             .arg("--target-dir")
