@@ -7,9 +7,11 @@
 //! It reads no clock, writes no log line and decides nothing about trying again: the thread in the
 //! server and the command line both drive it.
 
-use futures_util::TryStreamExt;
+use std::path::PathBuf;
 use std::pin::pin;
 
+use futures_util::TryStreamExt;
+use tokio::task::spawn_blocking;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
@@ -25,7 +27,7 @@ use crate::codec;
 use crate::domain::{
     BookingId, Currency, EventId, PublicId, SlotIndex, TicketId, TicketKey, UserId,
 };
-use crate::image::snapshot;
+use crate::image::snapshot::{self, Found};
 
 /// How many records a batch has at most.
 pub const BATCH_RECORDS_MAX: u64 = 16_384;
@@ -139,8 +141,7 @@ impl Session {
                 start
             }
             Some(_) | None => {
-                let found = snapshot::newest(reader.directory())
-                    .map_err(|error| Fault::Snapshot(error.to_string()))?;
+                let found = newest_snapshot(reader.directory().to_owned()).await?;
                 let found = found.newest.filter(|(snapshot, _)| snapshot.lsn >= first);
                 let (snapshot, _) = found.ok_or(Obstacle::NoBeginning { first })?;
                 self.load(&snapshot).await?
@@ -265,6 +266,14 @@ async fn read_known(client: &Client) -> Result<Known, Fault> {
     })
     .await?;
     Ok(known)
+}
+
+/// Loads a snapshot on a thread of its own: nobody waits for the end of that who wants the mirror to
+/// stop.
+async fn newest_snapshot(directory: PathBuf) -> Result<Found, Fault> {
+    let loading = spawn_blocking(move || snapshot::newest(&directory, || false));
+    let loaded = loading.await.map_err(|error| Fault::Snapshot(error.to_string()))?;
+    loaded.map_err(|error| Fault::Snapshot(error.to_string()))
 }
 
 /// Calls `take` for each row; it says `None` of one that we have not written.
