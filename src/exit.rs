@@ -61,7 +61,9 @@ impl Failure {
 fn open_code(error: &OpenError) -> u8 {
     match error {
         OpenError::Log(error) | OpenError::WithoutSnapshot { source: error, .. } => log_code(error),
-        OpenError::Snapshots(SnapshotError::Io { .. }) => CANNOT_CREATE,
+        OpenError::Snapshots(
+            SnapshotError::Io { .. } | SnapshotError::NoRoom { .. } | SnapshotError::Stopped { .. },
+        ) => CANNOT_CREATE,
         OpenError::Snapshots(SnapshotError::Damaged { .. } | SnapshotError::Newer { .. })
         | OpenError::OtherLog(_) => DATA,
     }

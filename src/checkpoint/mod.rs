@@ -3,8 +3,9 @@
 //! **Invariants.** The engine is never paused and never read: a snapshot is made from the snapshot
 //! before it and the records since, as recovery would do it. Only records that are durable go into
 //! one. Of the snapshots two are kept, and the older counts only if it was read back and checked as
-//! a whole, at the start or as the base of the newer; a segment is removed only when it lies below the older one of the two, below what
-//! the mirror has confirmed, and below what is to be retained.
+//! a whole, at the start or as the base of the newer; a segment is removed only when it lies below
+//! the older one of the two, below what the mirror has confirmed, and below what is to be retained.
+//! No snapshot takes space that the log needs next.
 //!
 //! A checkpoint is made when the log has grown by so many bytes since the last one, when so much
 //! time has passed and there are new records, or when the admin socket asks ([`admin`]). One
@@ -14,6 +15,10 @@
 //!
 //! A record that cannot follow those before it means that memory and log have parted: the process
 //! stops. A damaged file is told, counted and tried again; the state in memory is not touched by it.
+//! So is a snapshot for which there is no room, and one whose sync failed: it is removed without ever
+//! having had a name, and the next one is another file. After a failed sync of the directory, though,
+//! nobody knows which names are on disk, and a later sync that succeeded would not tell: no snapshot
+//! is made and no segment removed any more before the next start.
 
 mod admin;
 mod fold;
@@ -36,7 +41,7 @@ pub use status::{Figures, Made, Status};
 use crate::clock::Clock;
 use crate::domain::Timestamp;
 use crate::engine::{Engine, Recovery};
-use crate::image::snapshot::{self, Snapshot, SnapshotError, Summary};
+use crate::image::snapshot::{self, SEGMENTS_LEFT_FREE, SnapshotError, Summary};
 use admin::Admin;
 use fold::FoldError;
 
@@ -90,22 +95,10 @@ impl Checkpointer {
         recovery: &Recovery,
         mirror: Reader,
     ) -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let status = Arc::new(Status::new(recovery.snapshot));
         let (requests, asked) = flume::bounded(0);
         let admin = Admin::listen(&settings.directory, requests.clone());
-        let work = Work {
-            clock: engine.clock().clone(),
-            last_at: engine.clock().now(),
-            last: recovery.snapshot,
-            records_at_start: recovery.records,
-            not_before: None,
-            engine,
-            settings,
-            mirror,
-            stop: Arc::clone(&stop),
-            status: Arc::clone(&status),
-        };
+        let work = Work::new(engine, settings, recovery, mirror);
+        let (stop, status) = (Arc::clone(&work.stop), Arc::clone(&work.status));
         let thread = std::thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || work.run(&asked))?;
@@ -137,9 +130,21 @@ enum Failure {
     #[error(transparent)]
     Fold(#[from] FoldError),
     #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
+    Snapshot(SnapshotError),
     #[error("the process is stopping")]
     Stopped,
+}
+
+impl From<SnapshotError> for Failure {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::Stopped { .. } => Self::Stopped,
+            SnapshotError::Io { .. }
+            | SnapshotError::NoRoom { .. }
+            | SnapshotError::Damaged { .. }
+            | SnapshotError::Newer { .. } => Self::Snapshot(error),
+        }
+    }
 }
 
 struct Work {
@@ -158,9 +163,30 @@ struct Work {
 }
 
 impl Work {
+    fn new(engine: Arc<Engine>, settings: Settings, recovery: &Recovery, mirror: Reader) -> Self {
+        Self {
+            clock: engine.clock().clone(),
+            last_at: engine.clock().now(),
+            last: recovery.snapshot,
+            records_at_start: recovery.records,
+            not_before: None,
+            engine,
+            settings,
+            mirror,
+            stop: Arc::new(AtomicBool::new(false)),
+            status: Arc::new(Status::new(recovery.snapshot)),
+        }
+    }
+
     fn run(mut self, asked: &Receiver<Request>) {
         be_nice();
-        self.find_older();
+        match self.find_older() {
+            Ok(older) => self.status.kept(older),
+            Err(Failure::Stopped) => {}
+            Err(failure) => {
+                tracing::error!(%failure, "the snapshots were not looked through; the log is kept");
+            }
+        }
         while !self.stopping() {
             let answer = match asked.recv_timeout(LOOK_INTERVAL) {
                 Ok(answer) => Some(answer),
@@ -182,15 +208,22 @@ impl Work {
         }
     }
 
-    /// Checks the snapshot before the one that the state came from, which counts only if it is
-    /// whole.
-    fn find_older(&self) {
-        let Some(last) = self.last else { return };
-        let listed = snapshot::list(&self.settings.directory).unwrap_or_default();
-        let older = listed.iter().filter(|named| named.lsn < last.lsn);
-        let mut whole = older.filter_map(|named| snapshot::load(&named.path).ok());
-        let of_this_log = |(snapshot, _): &(Snapshot, Summary)| snapshot.log == last.log;
-        self.status.kept(whole.find(of_this_log).map(|(snapshot, _)| snapshot.lsn));
+    /// Where the snapshot before the one stands that the state came from, if there is a whole one.
+    /// That its name, and the other's, is on disk even if a crash came before anybody made sure:
+    /// the log has synced the directory since, when it began the segment of this boot.
+    fn find_older(&self) -> Result<Option<Lsn>, Failure> {
+        let Some(last) = self.last else { return Ok(None) };
+        let listed = snapshot::list(&self.settings.directory)?;
+        for named in listed.iter().filter(|named| named.lsn < last.lsn) {
+            let lsn = named.lsn.get();
+            match snapshot::load_named(named, || self.stopping()) {
+                Ok((_, older)) if older.log == last.log => return Ok(Some(older.lsn)),
+                Ok(_) => tracing::error!(lsn, "an older snapshot is one of another log"),
+                Err(SnapshotError::Stopped { .. }) => return Err(Failure::Stopped),
+                Err(error) => tracing::error!(lsn, %error, "an older snapshot cannot be used"),
+            }
+        }
+        Ok(None)
     }
 
     fn stopping(&self) -> bool {
@@ -200,6 +233,9 @@ impl Work {
     fn is_due(&self) -> bool {
         let now = self.clock.now();
         if self.not_before.is_some_and(|earliest| now < earliest) || !self.has_news() {
+            return false;
+        }
+        if self.engine.log().directory().check_names().is_err() {
             return false;
         }
         let last = self.last.map_or(Lsn::ZERO, |last| last.lsn);
@@ -222,7 +258,7 @@ impl Work {
         match &outcome {
             Ok(made) => {
                 (self.last_at, self.not_before) = (now, None);
-                self.status.made(made, now);
+                self.status.made(made);
                 tracing::info!(
                     lsn = made.summary.lsn.get(),
                     records = made.summary.records,
@@ -239,7 +275,11 @@ impl Work {
             Err(failure) => {
                 self.not_before = Some(now + RETRY_INTERVAL);
                 self.status.failed(failure.to_string());
-                tracing::error!(%failure, "no snapshot was made; the log is kept, and it is tried again");
+                let then = match self.engine.log().directory().check_names() {
+                    Ok(()) => "it is tried again",
+                    Err(_) => "none is made any more before the server is started again",
+                };
+                tracing::error!(%failure, "no snapshot was made; the log is kept, and {then}");
             }
         }
         outcome
@@ -254,9 +294,15 @@ impl Work {
                 return Ok(made);
             }
         }
+        // Nobody could tell whether the one that is made now would be there after a power cut.
+        log.directory().check_names().map_err(SnapshotError::from)?;
         // A crash may have left a part of one, and its space is wanted.
         snapshot::remove_unfinished(directory)?;
-        let found = snapshot::newest(directory)?;
+        let found = snapshot::newest(directory, || self.stopping())?;
+        if !found.refused.is_empty() {
+            // The one that counted as the older may be the only one there is.
+            self.status.kept(None);
+        }
         for (named, error) in found.refused {
             if matches!(error, SnapshotError::Io { .. }) {
                 // It may be whole all the same: nothing is decided, and nothing removed.
@@ -273,16 +319,34 @@ impl Work {
             self.last = Some(base);
             return Ok(Made::new(directory, base, Duration::ZERO));
         }
-        let written = snapshot::write(directory, &folded, begun, || self.pace())?;
+        let (locked, left_free) = (log.directory(), self.left_free());
+        let pace = || self.pace();
+        let written = snapshot::write(locked, &folded, begun, left_free, pace)?;
         let summary = written.ok_or(Failure::Stopped)?;
-        let keep: Vec<Lsn> = base_lsn.into_iter().chain([summary.lsn]).collect();
-        for removed in snapshot::prune(directory, &keep)? {
-            tracing::info!(path = %removed.path.display(), "removed a snapshot");
-        }
+        self.prune(&[summary.lsn, base_lsn.unwrap_or(summary.lsn)]);
         self.last = Some(summary);
         let elapsed = Duration::from_millis(self.clock.now().millis_since(begun));
         self.status.kept(base_lsn);
         Ok(Made::new(directory, summary, elapsed))
+    }
+
+    /// How much of the disk a snapshot leaves to the log. One that has no room for its next segment
+    /// has no use for what is less than that, and the snapshot lets old segments go.
+    fn left_free(&self) -> u64 {
+        let log = self.engine.log();
+        let segments = if log.stats().disk_full { 0 } else { SEGMENTS_LEFT_FREE };
+        segments * log.segment_bytes()
+    }
+
+    /// Removes all snapshots but those. One that stays is in nobody's way, and the next time is
+    /// tried again.
+    fn prune(&self, keep: &[Lsn]) {
+        match snapshot::prune(&self.settings.directory, keep) {
+            Ok(removed) => removed.iter().for_each(|removed| {
+                tracing::info!(path = %removed.path.display(), "removed a snapshot");
+            }),
+            Err(error) => tracing::error!(%error, "snapshots that nothing needs were not removed"),
+        }
     }
 
     /// Leaves the disk to the log between two blocks.
@@ -330,3 +394,6 @@ fn be_nice() {
     // On Linux this concerns the calling thread alone. Without it the thread merely is less polite.
     let _ = rustix::process::setpriority_process(None, NICENESS);
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use wal::Lsn;
 
-use crate::domain::Timestamp;
 use crate::image::snapshot::{Summary, file_name};
 
 /// A snapshot that was made.
@@ -33,10 +32,8 @@ pub struct Figures {
     pub newest: Option<Summary>,
     /// Where the one before it stands, if it was whole when it was last read.
     pub older: Option<Lsn>,
-    /// When the newest was made by this process.
-    pub made_at: Option<Timestamp>,
-    /// How long that took.
-    pub elapsed: Duration,
+    /// How long it took to make it, if this process did.
+    pub elapsed: Option<Duration>,
     /// Snapshots made by this process.
     pub made: u64,
     /// Tries that failed.
@@ -68,11 +65,10 @@ impl Status {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn made(&self, made: &Made, at: Timestamp) {
+    pub(super) fn made(&self, made: &Made) {
         let mut figures = self.lock();
         figures.newest = Some(made.summary);
-        figures.made_at = Some(at);
-        figures.elapsed = made.elapsed;
+        figures.elapsed = Some(made.elapsed);
         figures.made += 1;
         figures.last_error = None;
     }

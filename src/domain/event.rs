@@ -1,5 +1,6 @@
 //! Events: the shows that people attend.
 
+use super::ids::SlotIndex;
 use super::money::{Amount, Currency};
 use super::user::{TextFault, check_text};
 
@@ -47,4 +48,11 @@ pub struct EventDetails {
     pub price: Amount,
     /// In which currency.
     pub currency: Currency,
+}
+
+impl EventDetails {
+    /// The sum of the prices of these tickets, unless it is beyond what an amount can hold.
+    pub fn total_of(&self, slots: &[SlotIndex]) -> Option<Amount> {
+        self.price.times(u32::try_from(slots.len()).ok()?)
+    }
 }

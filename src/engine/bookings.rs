@@ -79,7 +79,7 @@ impl Engine {
             tag: Tag::new(rand::random()),
             user: user.id.number,
             slots: Slots::new(slots),
-            total: event.total_of(slots).ok_or(Refusal::TotalTooLarge)?,
+            total: event.details.total_of(slots).ok_or(Refusal::TotalTooLarge)?,
             created_at: now,
             ttl_millis: self.hold_ttl_millis,
             stamp: stamp.map(OwnedStamp::new),

@@ -15,9 +15,8 @@ use super::row::State;
 use super::slots::{Seats, Turn};
 use super::{Engine, EventCursor, TicketCursor};
 use crate::domain::{
-    Amount, EventCreated, EventDetails, EventId, EventNumber, Fact, PublicId, Refusal,
-    RequestStamp, SlotIndex, Subject, TICKETS_MAX, Tag, TicketId, TicketKey, TicketStatus,
-    Timestamp,
+    EventCreated, EventDetails, EventId, EventNumber, Fact, PublicId, Refusal, RequestStamp,
+    SlotIndex, Subject, TICKETS_MAX, Tag, TicketId, TicketKey, TicketStatus, Timestamp,
 };
 use crate::sync::Ordering;
 
@@ -45,19 +44,6 @@ impl Event {
     ) -> Self {
         let seats = Seats::new(id.number, details.total_seats);
         Self { id, ticket_key, details: Arc::new(details), created_at, seats }
-    }
-
-    /// What one ticket costs.
-    pub(super) fn price_of(&self, _slot: SlotIndex) -> Amount {
-        self.details.price
-    }
-
-    /// The sum of the prices of these tickets, unless it is beyond what an amount can hold.
-    pub(super) fn total_of(&self, slots: &[SlotIndex]) -> Option<Amount> {
-        let sum = slots
-            .iter()
-            .try_fold(0_i64, |sum, &slot| sum.checked_add(self.price_of(slot).minor()))?;
-        Amount::from_minor(sum)
     }
 
     pub(super) fn ticket(&self, slot: SlotIndex) -> TicketId {

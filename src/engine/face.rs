@@ -201,17 +201,21 @@ impl Engine {
         settings: &Settings,
         clock: Clock,
     ) -> Result<(Self, Recovery), OpenError> {
-        let Found { newest, refused, durable_floor } = snapshot::newest(&options.directory)?;
+        // The lock comes first: who does not get it must not look at snapshots that the owner is
+        // just replacing.
+        let directory = wal::Log::lock(&options)?;
+        let Found { newest, refused, durable_floor } =
+            snapshot::newest(directory.path(), || false)?;
         let (mut image, snapshot) = match newest {
             Some((snapshot, summary)) => {
-                check_log(&options.directory, &snapshot)?;
+                check_log(directory.path(), &snapshot)?;
                 (snapshot.image, Some(summary))
             }
             None => (Image::new(), None),
         };
         options.start = snapshot.map_or(wal::Lsn::ZERO, |summary| summary.lsn);
         options.durable_floor = options.durable_floor.max(durable_floor);
-        let opened = wal::Log::open(options, |record| image.apply(&record));
+        let opened = wal::Log::open_in(directory, options, |record| image.apply(&record));
         let (log, report) = opened.map_err(|error| OpenError::of(error, &refused))?;
         image.purge_keys();
         let (newest, records) = (image.newest(), image.records());

@@ -1,6 +1,7 @@
 //! What an image is made of.
 
 use super::ReplayError::{self, Illegal};
+use super::hash::{BookingEntry, UserEntry};
 use super::pages::Pages;
 use crate::domain::{
     Amount, BookingId, BookingStatus, Email, EventDetails, EventId, EventNumber, PersonName,
@@ -38,6 +39,19 @@ pub struct User {
     pub(super) live: u32,
 }
 
+impl User {
+    pub(super) fn hashed(&self) -> UserEntry<'_> {
+        UserEntry {
+            id: self.id,
+            email: self.email.as_str(),
+            name: self.name.as_str(),
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            deleted: self.deleted_at.is_some(),
+        }
+    }
+}
+
 /// A booking that was made, whatever became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Booking {
@@ -64,6 +78,21 @@ pub struct Booking {
 }
 
 impl Booking {
+    pub(super) fn hashed(&self, event: EventNumber, row: RowNumber) -> BookingEntry<'_> {
+        BookingEntry {
+            event,
+            row,
+            tag: self.tag,
+            user: self.user,
+            status: self.status,
+            changed_at: self.changed_at,
+            total: self.total,
+            created_at: self.created_at,
+            deadline: self.deadline(),
+            slots: self.slots.as_slice(),
+        }
+    }
+
     /// Until when it is or was held.
     pub fn deadline(&self) -> Timestamp {
         Timestamp::from_millis(self.created_at.millis() + u64::from(self.ttl_millis))
@@ -137,11 +166,6 @@ impl Event {
         self.details.total_seats - self.reserved - self.sold
     }
 
-    /// The sum of the prices of these tickets, unless it is beyond what an amount can hold.
-    pub fn total_of(&self, slots: &[SlotIndex]) -> Option<Amount> {
-        self.details.price.times(u32::try_from(slots.len()).ok()?)
-    }
-
     /// The booking of a row.
     pub fn booking(&self, row: RowNumber) -> Option<&Booking> {
         self.bookings.get(row.get().checked_sub(1)?)
@@ -190,7 +214,7 @@ impl Event {
     /// Checks that a live booking has its tickets, and that its price is right.
     pub(super) fn check_held(&self, row: RowNumber, booking: &Booking) -> Result<(), ReplayError> {
         let slots = booking.slots.as_slice();
-        if self.total_of(slots) != Some(booking.total) {
+        if self.details.total_of(slots) != Some(booking.total) {
             return Err(Illegal("a booking whose total is not the sum of its prices"));
         }
         let taken = slots.iter().all(|&slot| self.last_taker(slot) == Some(row));

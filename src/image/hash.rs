@@ -89,7 +89,7 @@ impl StateHash {
     }
 
     fn add(&mut self, entry: EntryHash) {
-        self.0 = self.0.wrapping_add(entry.0.finish128().as_u128());
+        self.0 = self.0.wrapping_add(entry.finish());
     }
 }
 
@@ -141,21 +141,48 @@ pub struct BookingEntry<'a> {
     pub slots: &'a [SlotIndex],
 }
 
+/// What is gathered before it is hashed: all of a booking of a few tickets. Hashing field by field
+/// would take three times as long.
+const GATHERED_BYTES_MAX: usize = 256;
+
 /// Collects the fields of one entry; each field is preceded by its length, so that no two entries
 /// run into the same bytes.
-struct EntryHash(SipHasher24);
+struct EntryHash {
+    hasher: SipHasher24,
+    gathered: [u8; GATHERED_BYTES_MAX],
+    length: usize,
+}
 
 impl EntryHash {
     fn new(kind: u8) -> Self {
-        let mut hasher = SipHasher24::new();
-        hasher.write(&[kind]);
-        Self(hasher)
+        let (hasher, gathered) = (SipHasher24::new(), [0; GATHERED_BYTES_MAX]);
+        let mut entry = Self { hasher, gathered, length: 0 };
+        entry.gather(&[kind]);
+        entry
     }
 
     fn field(mut self, bytes: &[u8]) -> Self {
-        self.0.write(&(bytes.len() as u64).to_le_bytes());
-        self.0.write(bytes);
+        self.gather(&(bytes.len() as u64).to_le_bytes());
+        self.gather(bytes);
         self
+    }
+
+    fn gather(&mut self, bytes: &[u8]) {
+        if self.length + bytes.len() > GATHERED_BYTES_MAX {
+            self.hasher.write(&self.gathered[..self.length]);
+            self.length = 0;
+        }
+        if bytes.len() > GATHERED_BYTES_MAX {
+            self.hasher.write(bytes);
+            return;
+        }
+        self.gathered[self.length..][..bytes.len()].copy_from_slice(bytes);
+        self.length += bytes.len();
+    }
+
+    fn finish(mut self) -> u128 {
+        self.hasher.write(&self.gathered[..self.length]);
+        self.hasher.finish128().as_u128()
     }
 
     fn number(self, number: u64) -> Self {
@@ -164,5 +191,25 @@ impl EntryHash {
 
     fn id(self, id: PublicId) -> Self {
         self.field(&id.0.to_le_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gathering_does_not_change_a_hash() {
+        let lengths = [0, 1, 90, 200, 255, 256, 257, 1_000, 8, 250, 6, 256, 3];
+        let mut plain = SipHasher24::new();
+        plain.write(&[9]);
+        let mut entry = EntryHash::new(9);
+        for (length, byte) in lengths.into_iter().zip(0..) {
+            let field = vec![byte; length];
+            plain.write(&(length as u64).to_le_bytes());
+            plain.write(&field);
+            entry = entry.field(&field);
+        }
+        assert_eq!(entry.finish(), plain.finish128().as_u128());
     }
 }

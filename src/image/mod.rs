@@ -19,10 +19,10 @@ mod pages;
 pub mod snapshot;
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 pub use entries::{Booking, BookingPlace, Event, KeyEntry, Ticket, User};
 pub use hash::StateHash;
-use hash::{BookingEntry, UserEntry};
 use pages::Pages;
 
 use crate::codec::{self, CodecError};
@@ -46,6 +46,8 @@ pub enum ReplayError {
 
 use ReplayError::Illegal;
 
+/// After how many entries of a snapshot it is asked whether to stop.
+const ENTRIES_PER_LOOK: u32 = 4_096;
 /// After how many records idempotency keys whose time is over are looked for.
 const RECORDS_PER_PURGE: u64 = 1 << 20;
 
@@ -153,30 +155,12 @@ impl Image {
     pub fn hash(&self) -> StateHash {
         let mut hash = StateHash::default();
         for user in self.users() {
-            hash.add_user(&UserEntry {
-                id: user.id,
-                email: user.email.as_str(),
-                name: user.name.as_str(),
-                created_at: user.created_at,
-                updated_at: user.updated_at,
-                deleted: user.deleted_at.is_some(),
-            });
+            hash.add_user(&user.hashed());
         }
         for event in self.events() {
             hash.add_event(event.id, event.ticket_key, event.created_at, &event.details);
             for (row, booking) in event.bookings() {
-                hash.add_booking(&BookingEntry {
-                    event: event.id.number,
-                    row,
-                    tag: booking.tag,
-                    user: booking.user,
-                    status: booking.status,
-                    changed_at: booking.changed_at,
-                    total: booking.total,
-                    created_at: booking.created_at,
-                    deadline: booking.deadline(),
-                    slots: booking.slots.as_slice(),
-                });
+                hash.add_booking(&booking.hashed(event.id.number, row));
             }
         }
         hash
@@ -197,10 +181,19 @@ impl Image {
         self.keys.retain(|_, entry| entry.at + KEY_RETENTION > newest);
     }
 
-    /// Checks how the entries of a snapshot refer to each other, and counts what follows from it.
-    fn complete(&mut self) -> Result<(), ReplayError> {
+    /// Checks how the entries of a snapshot refer to each other, and counts what follows from it;
+    /// breaks off when `stop` says so.
+    fn complete(&mut self, stop: impl Fn() -> bool) -> Result<ControlFlow<()>, ReplayError> {
+        let mut entries = 0_u32;
+        let mut stopped = || {
+            entries = entries.wrapping_add(1);
+            entries.is_multiple_of(ENTRIES_PER_LOOK) && stop()
+        };
         for (_, event) in self.events.iter() {
             for (row, booking) in event.bookings() {
+                if stopped() {
+                    return Ok(ControlFlow::Break(()));
+                }
                 let user = self.users.get_mut(booking.user.get());
                 let user = user.ok_or(Illegal("a booking of a user who is not there"))?;
                 user.live += u32::from(booking.is_live());
@@ -212,12 +205,16 @@ impl Image {
         }
         let mut listed = 0;
         for user in self.users() {
+            if stopped() {
+                return Ok(ControlFlow::Break(()));
+            }
             listed += self.check_list(user)?;
         }
         if listed != self.bookings {
             return Err(Illegal("a booking that is in no user's list"));
         }
-        self.keys().try_for_each(|(_, entry)| self.check_subject(entry.subject))
+        self.keys().try_for_each(|(_, entry)| self.check_subject(entry.subject))?;
+        Ok(ControlFlow::Continue(()))
     }
 
     /// How many bookings a user's list has. It goes back in the log, so that it comes to an end.
@@ -315,7 +312,7 @@ impl Image {
         let user = living(&mut self.users, fact.user)?;
         let slots: &[SlotIndex] = &fact.tickets;
         check_slots(event, slots)?;
-        if event.total_of(slots) != Some(fact.total) {
+        if event.details.total_of(slots) != Some(fact.total) {
             return Err(Illegal("a booking whose total is not the sum of its prices"));
         }
         let ttl = fact.deadline.millis().checked_sub(fact.at.millis());

@@ -14,10 +14,12 @@
 //! server and the command line both drive it.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
+use tokio::task::spawn_blocking;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
@@ -34,7 +36,7 @@ use crate::codec;
 use crate::domain::{
     BookingId, Currency, EventId, PublicId, SlotIndex, TicketId, TicketKey, Timestamp, UserId,
 };
-use crate::image::snapshot::{self, Found};
+use crate::image::snapshot::{self, Found, SnapshotError};
 
 /// How many records a batch has at most.
 pub const BATCH_RECORDS_MAX: u64 = 16_384;
@@ -210,7 +212,7 @@ impl Session {
             Err(ReadError::Removed { first, .. }) => first,
             Err(error) => return Err(error.into()),
         };
-        let Found { newest, refused, .. } = snapshot::newest(reader.directory())?;
+        let Found { newest, refused, .. } = newest_snapshot(reader.directory().to_owned()).await?;
         let refused: String = refused.iter().map(|(_, error)| format!("; {error}")).collect();
         let Some((snapshot, _)) = newest else {
             return Err(Obstacle::NoBeginning { first, refused }.into());
@@ -378,6 +380,16 @@ async fn read_known(client: &Client) -> Result<Known, Fault> {
     let limit = format!("SET statement_timeout = {}", STATEMENT_LIMIT.as_millis());
     client.batch_execute(&limit).await?;
     Ok(known)
+}
+
+/// Loads a snapshot on a thread of its own: nobody waits for the end of that who wants the mirror to
+/// stop.
+async fn newest_snapshot(directory: PathBuf) -> Result<Found, Fault> {
+    let path = directory.clone();
+    let loading = spawn_blocking(move || snapshot::newest(&directory, || false));
+    // It ends without an answer only where the process ends.
+    let loaded = loading.await.unwrap_or(Err(SnapshotError::Stopped { path }));
+    loaded.map_err(Fault::Snapshot)
 }
 
 /// Calls `take` for each row; it says `None` of one that we have not written.

@@ -142,15 +142,15 @@ fn mirror(mirror: Option<&Reading>) -> Value {
 }
 
 fn snapshot(figures: &Figures) -> Value {
-    let checkpoint::Figures { newest, older, made_at, elapsed, made, failed, last_error, .. } =
+    let checkpoint::Figures { newest, older, elapsed, made, failed, last_error, .. } =
         &figures.checkpoints;
     json!({
         "lsn": newest.map(|newest| newest.lsn.get()),
         "older_lsn": older.map(wal::Lsn::get),
         "bytes": newest.map(|newest| newest.bytes),
         "records": newest.map(|newest| newest.records),
-        "age_seconds": made_at.map(|at| figures.now.millis_since(at) / 1_000),
-        "elapsed_milliseconds": made_at.map(|_| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+        "age_seconds": newest.map(|newest| figures.now.millis_since(newest.made_at) / 1_000),
+        "elapsed_milliseconds": elapsed.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX)),
         "made": made,
         "failed": failed,
         "last_error": last_error,

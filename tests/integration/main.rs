@@ -24,6 +24,7 @@ mod known_failures;
 mod large;
 mod money;
 mod shutdown;
+mod snapshot_faults;
 mod snapshots;
 mod tour;
 mod transport;

@@ -2,10 +2,6 @@
 //! is killed or damaged, and the log stays short.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -14,7 +10,8 @@ use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
 use crate::harness::{
-    Call, Holds, Load, Server, Settings, World, fresh_email, observe_for, sweep, wait_until,
+    Call, Holds, Load, Server, Settings, World, ask, damage, files, fill_the_log, fresh_email,
+    last_logged, observe_for, refused_snapshot, sweep, take_snapshot, wait_until,
 };
 
 const SEGMENT_BYTES: u64 = 1 << 20;
@@ -26,22 +23,6 @@ fn small_pieces() -> Settings {
         .env("WAL_SEGMENT_BYTES", SEGMENT_BYTES)
         .env("SNAPSHOT_LOG_BYTES", 1 << 20)
         .env("WAL_RETAIN_BYTES", 0)
-}
-
-/// One command to the admin socket; `None` if there is no server.
-fn ask(directory: &Path, command: &str) -> Option<Value> {
-    let mut socket = UnixStream::connect(directory.join("admin.sock")).ok()?;
-    socket.write_all(format!("{command}\n").as_bytes()).ok()?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).ok()?;
-    serde_json::from_str(&answer).ok()
-}
-
-#[track_caller]
-fn take_snapshot(server: &Server) -> Value {
-    let answer = ask(&server.data_dir(), "snapshot").expect("the server answers");
-    assert!(answer.get("error").is_none(), "{answer}");
-    answer
 }
 
 /// Waits until the durable log has grown by some records behind `lsn`; gives its durable mark.
@@ -59,23 +40,6 @@ fn take_snapshot_behind(server: &Server, lsn: u64) -> Value {
     let snapshot = take_snapshot(server);
     assert!(snapshot["lsn"].as_u64() >= Some(durable), "{snapshot} and {durable}");
     snapshot
-}
-
-fn files(directory: &Path, prefix: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
-    let named = |path: &PathBuf| {
-        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(prefix))
-    };
-    let mut files: Vec<_> = entries.filter(named).collect();
-    files.sort();
-    files
-}
-
-/// The value of `field=…` in the last line that has it.
-fn last_logged(server: &Server, field: &str) -> String {
-    let text = server.stderr();
-    let (_, behind) = text.rsplit_once(&format!("{field}=")).expect("it was logged");
-    behind.split_whitespace().next().unwrap().to_owned()
 }
 
 #[test]
@@ -175,34 +139,6 @@ fn kills_while_snapshots_are_made_and_segments_removed_lose_nothing() {
     }
     assert!(made > 0, "no life was long enough for a snapshot");
     sweep(&server, &all);
-}
-
-/// Writes to the log until `done`: names as long as they may be, bookings made and given back.
-fn fill_the_log(server: &Server, what: &str, done: impl Fn() -> bool) {
-    let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let client = server.client();
-                let (user, show) = (client.create_user(), client.create_show(1));
-                let profile = json!({"email": fresh_email(), "name": "\u{1f3ab}".repeat(200)});
-                while !stop.load(Ordering::Relaxed) {
-                    client.put(&format!("/api/users/{user}"), &profile).expect(200);
-                    let booking = client.hold(&user, &show.id, &show.tickets[..1]);
-                    client.cancel(&booking, &user).expect(200);
-                }
-            });
-        }
-        wait_until(LIMIT, what, done);
-        stop.store(true, Ordering::Relaxed);
-    });
-}
-
-fn damage(path: &Path) {
-    let mut bytes = fs::read(path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 0x20;
-    fs::write(path, bytes).unwrap();
 }
 
 #[test]
@@ -322,8 +258,7 @@ fn snapshots_that_are_taken_away_stop_the_checkpoints_and_not_the_server() {
     fill_the_log(&server, "the first segment is removed", || !gone.exists());
     files(&server.data_dir(), "snapshot-").iter().for_each(|path| fs::remove_file(path).unwrap());
     server.create_show(5);
-    let answer = ask(&server.data_dir(), "snapshot").unwrap();
-    let error = answer["error"].as_str().expect("no snapshot can be made");
+    let error = refused_snapshot(&server);
     assert!(error.contains("no snapshot can be used"), "{error}");
     server.create_show(6);
     assert!(server.stats()["snapshot"]["failed"].as_u64() > Some(0));

@@ -11,7 +11,7 @@ use booking_manager::image::snapshot::{self, Snapshot};
 use booking_manager::mirror::{Audit, Difference, Limits, Session, Target, runtime};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use wal::{Lsn, Reader};
+use wal::{LockedDirectory, Lsn, Reader};
 
 use super::cluster::{Database, database};
 use super::compare::{assert_mirrored, wait_until_mirrored};
@@ -175,7 +175,9 @@ fn a_log_without_its_beginning_is_taken_up_from_a_snapshot() {
         let refused = resume(Limits::default()).await.unwrap_err().to_string();
         assert!(refused.contains("there is no whole snapshot"), "{refused}");
         let made_at = Timestamp::from_millis(0);
-        let written = snapshot::write(rest.path(), &whole, made_at, || ControlFlow::Continue(()));
+        let locked = LockedDirectory::acquire(rest.path()).unwrap();
+        let go_on = || ControlFlow::Continue(());
+        let written = snapshot::write(&locked, &whole, made_at, 0, go_on);
         assert!(written.unwrap().is_some());
         resume(Limits::default()).await.unwrap();
     });

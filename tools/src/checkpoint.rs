@@ -145,8 +145,11 @@ fn make(directory: &Path) -> anyhow::Result<Outcome> {
     }
     let snapshot = Snapshot { log, lsn: Lsn::new(lsn), image };
     let go_on = || ControlFlow::Continue(());
+    // A server that was killed may have left a part of one.
+    snapshot::remove_unfinished(directory)?;
+    let left_free = left_free(directory)?;
     let waiting = Progress::waiting("writing a snapshot");
-    let written = snapshot::write(directory, &snapshot, instant::now(), go_on)?;
+    let written = snapshot::write(&lock, &snapshot, instant::now(), left_free, go_on)?;
     drop(waiting);
     let written = written.context("nothing was written")?;
     Ok(Outcome::Made(Made {
@@ -176,6 +179,13 @@ pub(crate) fn sync_last_epoch(directory: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a snapshot has to leave of the disk to the server that starts next.
+fn left_free(directory: &Path) -> anyhow::Result<u64> {
+    let reader = Reader::open(directory)?;
+    let size = reader.segments().last().map_or(0, |segment| segment.header.segment_size.get());
+    Ok(snapshot::SEGMENTS_LEFT_FREE * size)
 }
 
 fn tell(outcome: &Outcome, output: &mut Output<impl Write>) -> anyhow::Result<()> {

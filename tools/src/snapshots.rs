@@ -1,16 +1,14 @@
 //! The snapshot files of a directory, looked into.
 //!
 //! A snapshot counts as usable if it is whole, of this log, and where its name says; anything else is
-//! passed over, and blamed. A starting server is less and more particular: it takes the newest one
-//! that is whole, does not ask for its name, and does not start if it is of another log. A file that
-//! a running server removes meanwhile is none that was there.
+//! passed over, and blamed. A starting server takes the newest one that is whole and where its name
+//! says, and does not start if it is of another log. A file that a running server removes meanwhile
+//! is none that was there.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use booking_manager::domain::Timestamp;
 use booking_manager::image::snapshot::{self, Named, Snapshot, SnapshotError, Summary};
 use serde::Serialize;
 use uuid::Uuid;
@@ -19,10 +17,6 @@ use wal::{Lsn, Reader};
 use crate::fault::shown_path;
 use crate::instant;
 use crate::progress::Progress;
-
-/// Where the header has the time at which the snapshot was made; it is for people only, and so not
-/// among what loading gives.
-const MADE_AT: std::ops::Range<usize> = 56..64;
 
 /// What the segments of a log say of it as a whole.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,7 +133,7 @@ pub fn load(named: &Named, log: Option<Identity>) -> Loaded {
         condition: Condition::Whole,
         age_seconds: None,
     };
-    let (snapshot, summary) = match snapshot::load(path) {
+    let (snapshot, summary) = match snapshot::load(path, || false) {
         Ok(loaded) => loaded,
         Err(SnapshotError::Io { .. }) if !path.exists() => return Loaded::Gone,
         Err(error) => {
@@ -147,16 +141,15 @@ pub fn load(named: &Named, log: Option<Identity>) -> Loaded {
             return Loaded::Damaged(shelved);
         }
     };
-    let Summary { log: uuid, lsn, records, state_hash, bytes } = summary;
+    let Summary { log: uuid, lsn, records, made_at, state_hash, bytes } = summary;
     if lsn != named.lsn {
         shelved.blame(format!("{} holds the state at LSN {lsn}", path.display()));
     }
     if let Some(Identity { uuid: own, .. }) = log.filter(|log| log.uuid != uuid) {
         shelved.blame(format!("{} {}", path.display(), of_another_log(uuid, own)));
     }
-    let made = made_at(path);
-    shelved.made = made.map(instant::show);
-    shelved.age_seconds = made.map(|made| instant::now().millis_since(made) / 1_000);
+    shelved.made = Some(instant::show(made_at));
+    shelved.age_seconds = Some(instant::now().millis_since(made_at) / 1_000);
     (shelved.bytes, shelved.records) = (bytes, Some(records));
     shelved.state_hash = Some(state_hash.to_string());
     Loaded::Whole(Box::new(snapshot), shelved)
@@ -183,14 +176,6 @@ pub fn shelve(listed: &[Named], log: Option<Identity>) -> (Vec<Shelved>, Option<
     (shelf, oldest)
 }
 
-/// When a whole snapshot was made.
-fn made_at(path: &Path) -> Option<Timestamp> {
-    let mut header = [0; MADE_AT.end];
-    File::open(path).ok()?.read_exact_at(&mut header, 0).ok()?;
-    let millis = header[MADE_AT].try_into().ok()?;
-    Some(Timestamp::from_millis(u64::from_le_bytes(millis)))
-}
-
 /// What is said of a snapshot of the log `found` beside the log `own`.
 pub fn of_another_log(found: Uuid, own: Uuid) -> String {
     format!("is of another log ({found} instead of {own})")
@@ -214,10 +199,11 @@ pub fn newest_usable(
     Ok(usable.find(|snapshot| wanted(snapshot)))
 }
 
-/// The snapshot that a starting server would take: the newest whole one, whatever it is of.
+/// The snapshot that a starting server would take: the newest one that is whole and where its name
+/// says, whatever it is of.
 pub fn newest_whole(listed: &[Named]) -> Option<(Box<Snapshot>, &Named)> {
     listed.iter().find_map(|named| match load(named, None) {
-        Loaded::Whole(snapshot, _) => Some((snapshot, named)),
+        Loaded::Whole(snapshot, shelved) => (!shelved.is_damaged()).then_some((snapshot, named)),
         Loaded::Damaged(_) | Loaded::Gone => None,
     })
 }

@@ -11,6 +11,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::FlockOperation;
 use thiserror::Error;
@@ -138,11 +139,36 @@ fn classify(path: &Path) -> Name {
 }
 
 /// A directory that this process owns until the value is dropped.
+///
+/// **Invariant:** once a sync of it has failed, nobody knows which names the medium has, and a later
+/// sync that returned success would not tell. So [`sync`](Self::sync) fails from then on, whoever asks.
+/// The log alone goes on giving names to new segments: each changes the directory anew, so that its
+/// sync is not the one that failed over again, and poisons the log if it fails.
 #[derive(Debug)]
 pub struct LockedDirectory {
     path: PathBuf,
     handle: File,
     lock: File,
+    /// Held during a sync, and from a segment's renaming on: the system tells of a failure once,
+    /// and it must be told to whoever's names it concerns.
+    names: Mutex<Names>,
+}
+
+/// Why a segment has not got its name.
+#[cfg(not(booking_loom))]
+#[derive(Debug)]
+pub(crate) enum NameFault {
+    /// It has not been renamed.
+    Rename(io::Error),
+    /// It has, and nobody knows whether the medium has it so.
+    Sync(IoFault),
+}
+
+/// Whether it is known which names the medium has.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum Names {
+    Known,
+    Unknown,
 }
 
 impl Drop for LockedDirectory {
@@ -170,7 +196,10 @@ impl LockedDirectory {
             .open(&path)
             .map_err(IoFault::of("create", &path))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: directory.to_owned(), handle, lock }),
+            Ok(()) => {
+                let names = Mutex::new(Names::Known);
+                Ok(Self { path: directory.to_owned(), handle, lock, names })
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DirectoryError::Locked { path }),
             Err(errno) => Err(IoFault::of("lock", &path)(errno).into()),
         }
@@ -185,9 +214,51 @@ impl LockedDirectory {
     /// Makes the names in the directory durable.
     ///
     /// # Errors
-    /// The failed `fsync`, which is final: the state of the names on the medium is unknown.
+    /// The failed `fsync`, which is final: every later call fails without trying.
     pub fn sync(&self) -> Result<(), IoFault> {
-        self.handle.sync_all().map_err(IoFault::of("sync", &self.path))
+        let mut names = self.lock_names();
+        self.check(*names)?;
+        self.sync_holding(&mut names)
+    }
+
+    /// Gives a segment that was just made its name, durably, whatever became of other names.
+    #[cfg(not(booking_loom))]
+    pub(crate) fn name_segment(&self, from: &Path, to: &Path) -> Result<(), NameFault> {
+        let mut names = self.lock_names();
+        fs::rename(from, to).map_err(NameFault::Rename)?;
+        self.sync_holding(&mut names).map_err(NameFault::Sync)
+    }
+
+    fn sync_holding(&self, names: &mut Names) -> Result<(), IoFault> {
+        self.handle.sync_all().map_err(|error| {
+            *names = Names::Unknown;
+            IoFault::of("sync", &self.path)(error)
+        })
+    }
+
+    fn lock_names(&self) -> MutexGuard<'_, Names> {
+        // A thread that panicked with it changed nothing.
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// That no sync of the directory has failed. To be asked before what must not be done while
+    /// nobody knows which names the medium has.
+    ///
+    /// # Errors
+    /// One has, in this process.
+    pub fn check_names(&self) -> Result<(), IoFault> {
+        let names = *self.lock_names();
+        self.check(names)
+    }
+
+    fn check(&self, names: Names) -> Result<(), IoFault> {
+        match names {
+            Names::Known => Ok(()),
+            Names::Unknown => {
+                let reason = "an earlier sync has failed, and only a restart looks at it again";
+                Err(IoFault::of("rely on the names in", &self.path)(io::Error::other(reason)))
+            }
+        }
     }
 
     /// Removes `files`, in this order and each durably before the next, so that a crash in between

@@ -112,8 +112,31 @@ impl Log {
         options: Options,
         apply: impl FnMut(Record<'_>) -> Result<(), E>,
     ) -> Result<(Self, RecoveryReport), OpenError> {
+        let directory = Self::lock(&options)?;
+        Self::open_in(directory, options, apply)
+    }
+
+    /// Checks the options and locks their directory, for whoever has something to read there before
+    /// the log is opened ([`Log::open_in`]).
+    ///
+    /// # Errors
+    /// [`OpenError::Option`] or [`OpenError::Directory`].
+    pub fn lock(options: &Options) -> Result<LockedDirectory, OpenError> {
+        options.check()?;
+        Ok(LockedDirectory::acquire(&options.directory)?)
+    }
+
+    /// As [`Log::open`], in a directory that is locked already: that of the options.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. No record or segment is changed by a recovery that fails.
+    pub fn open_in<E: Error + Send + Sync + 'static>(
+        directory: LockedDirectory,
+        options: Options,
+        apply: impl FnMut(Record<'_>) -> Result<(), E>,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
+        debug_assert_eq!(directory.path(), options.directory, "the lock is that of another");
         let fresh_size = options.check()?;
-        let directory = LockedDirectory::acquire(&options.directory)?;
         let known = Known { durable_floor: options.durable_floor, start: options.start };
         let recovered = recovery::recover(&directory, fresh_size, known, apply)?;
         let next = recovered.next;
@@ -336,13 +359,25 @@ impl Log {
     /// is on disk. To be called from any thread, also while readers read.
     ///
     /// # Errors
-    /// The first call that failed; segments before that one are gone. When it was the sync of the
-    /// directory, every later removal fails as well.
+    /// The first call that failed; segments before that one are gone. After a failed sync of the
+    /// directory, this one or another, every later removal fails.
     pub fn remove_below(&self, floor: Lsn) -> Result<Removed, IoFault> {
         // Both only rise, so a reading that is late is only too modest.
         let durable = self.durable();
         let mapped = self.shared.mapped_from().map_or(durable, Lsn::new);
         self.shared.files.remove_below(floor.min(durable).min(mapped), &self.shared.directory)
+    }
+
+    /// The directory, for whoever keeps other files beside the segments.
+    #[must_use]
+    pub fn directory(&self) -> &LockedDirectory {
+        &self.shared.directory
+    }
+
+    /// Length of each of its segment files.
+    #[must_use]
+    pub fn segment_bytes(&self) -> u64 {
+        self.shared.options.segment_bytes
     }
 
     /// Identity of the log.

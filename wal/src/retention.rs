@@ -6,8 +6,8 @@
 //! one's link to what is gone is only a position, and the next boot finds the same end.
 //!
 //! Files go oldest first, and each name is gone from the medium before the next one goes. After a
-//! failed sync of the directory no further file is removed, since nobody knows which names the
-//! medium still has.
+//! failed sync of the directory, whoever asked for it, no further file is removed, since nobody
+//! knows which names the medium still has.
 //!
 //! The next boot's removal of segments made ahead (last one first, above the new base) cannot meet
 //! this one: the new base is at or behind the cut, the cut is at or behind `durable`, and this one
@@ -89,22 +89,14 @@ pub(crate) struct Files {
     /// By rising base. Held for a moment only.
     list: Mutex<VecDeque<SegmentFacts>>,
     /// Held during a removal, so that two do not mix.
-    removal: Mutex<Names>,
-}
-
-/// Whether it is known which names the medium has.
-#[cfg(not(booking_loom))]
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum Names {
-    Known,
-    Unknown,
+    removal: Mutex<()>,
 }
 
 #[cfg(not(booking_loom))]
 impl Files {
     pub(crate) fn new(staying: &[SegmentHeader]) -> Self {
         let list = staying.iter().map(SegmentFacts::from).collect();
-        Self { list: Mutex::new(list), removal: Mutex::new(Names::Known) }
+        Self { list: Mutex::new(list), removal: Mutex::new(()) }
     }
 
     pub(crate) fn push(&self, header: &SegmentHeader) {
@@ -122,7 +114,7 @@ impl Files {
         floor: Lsn,
         directory: &LockedDirectory,
     ) -> Result<Removed, IoFault> {
-        let mut names = self.removal.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.removal.lock().unwrap_or_else(PoisonError::into_inner);
         let mut removed = Removed { files: 0, bytes: 0, first: Lsn::ZERO };
         loop {
             let oldest = {
@@ -134,10 +126,7 @@ impl Files {
             let Some(oldest) = oldest else {
                 return Ok(removed);
             };
-            if *names == Names::Unknown {
-                let error = io::Error::other("an earlier sync of the directory has failed");
-                return Err(IoFault::of("remove segments from", directory.path())(error));
-            }
+            directory.check_names()?;
             let path = directory.path().join(segment_name(oldest.base));
             match fs::remove_file(&path) {
                 Ok(()) => {}
@@ -146,7 +135,7 @@ impl Files {
                 Err(error) => return Err(IoFault::of("remove", &path)(error)),
             }
             self.lock_list().pop_front();
-            directory.sync().inspect_err(|_| *names = Names::Unknown)?;
+            directory.sync()?;
             removed.files += 1;
             removed.bytes += oldest.bytes;
         }

@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use crate::{
-    directory::LockedDirectory,
+    directory::{LockedDirectory, NameFault},
     header::{PAGE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, temporary_name},
     lsn::Lsn,
     poison::Poison,
@@ -158,9 +158,11 @@ fn name(
     base: Lsn,
 ) -> Result<LiveSegment, MakeError> {
     let path = directory.path().join(segment_name(base));
-    fs::rename(&segment.path, &path).map_err(|error| failed("rename", &segment.path, error))?;
-    directory.sync().map_err(|fault| {
-        MakeError::Failed(Poison::new("fsync", directory.path(), &fault.source))
+    directory.name_segment(&segment.path, &path).map_err(|fault| match fault {
+        NameFault::Rename(error) => failed("rename", &segment.path, error),
+        NameFault::Sync(fault) => {
+            MakeError::Failed(Poison::new("fsync", directory.path(), &fault.source))
+        }
     })?;
     Ok(LiveSegment { path, ..segment })
 }

@@ -80,6 +80,11 @@ pub(super) struct BookingV1 {
     pub(super) slots: Vec<u32>,
 }
 
+/// How many bytes a booking takes, beside its slots.
+pub(super) const BOOKING_BYTES_MAX: usize = 4 + 8 + 4 + 8 + 8 + 4 + 1 + 8 + 8 + (1 + 4 + 4) + 8;
+/// How many each of its slots takes.
+pub(super) const SLOT_BYTES: usize = 4;
+
 #[derive(Encode, Decode)]
 pub(super) struct KeyV1 {
     pub(super) key: String,
@@ -91,7 +96,7 @@ pub(super) struct KeyV1 {
     pub(super) at: u64,
 }
 
-#[derive(Encode, Decode)]
+#[derive(Default, Encode, Decode)]
 pub(super) struct FooterV1 {
     pub(super) users: u64,
     pub(super) events: u64,

@@ -25,7 +25,7 @@
 //! | 32 | 8 | LSN: every record before it is in the image, none behind it |
 //! | 40 | 8 | records applied in the log's whole life |
 //! | 48 | 8 | newest time in those records, in milliseconds since 1970 |
-//! | 56 | 8 | when the snapshot was made, for people only |
+//! | 56 | 8 | when the snapshot was made, in milliseconds since 1970, for people only |
 //! | 64 | 32 | zero |
 //!
 //! Block, 16 bytes and its payload:
@@ -46,6 +46,7 @@
 
 mod layout;
 mod read;
+mod room;
 mod write;
 
 use std::fmt;
@@ -54,11 +55,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
-use wal::Lsn;
+use wal::{IoFault, Lsn};
 
 use super::{Image, StateHash};
+use crate::domain::Timestamp;
 
 pub use read::{load, read};
+pub use room::SEGMENTS_LEFT_FREE;
 pub use write::write;
 
 const PREFIX: &str = "snapshot-";
@@ -85,6 +88,8 @@ pub struct Summary {
     pub lsn: Lsn,
     /// Records applied in the log's whole life.
     pub records: u64,
+    /// When it was made, for people only.
+    pub made_at: Timestamp,
     /// The hash of the state.
     pub state_hash: StateHash,
     /// Bytes of the file.
@@ -112,6 +117,28 @@ pub enum SnapshotError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It would not fit. Worth trying again when there is more space.
+    #[error(
+        "no room for a snapshot in {}: {needed} bytes are needed, {left_free} beside them are left \
+         to the log, and {free} are free",
+        directory.display()
+    )]
+    NoRoom {
+        /// Where.
+        directory: PathBuf,
+        /// Bytes that had yet to be written.
+        needed: u64,
+        /// Bytes that it was to leave free.
+        left_free: u64,
+        /// Bytes that there are.
+        free: u64,
+    },
+    /// Reading was given up because the caller said so.
+    #[error("stopped reading {}", path.display())]
+    Stopped {
+        /// The file.
+        path: PathBuf,
     },
     /// The file does not hold what a snapshot holds.
     #[error("{} is damaged at offset {offset}: {reason}", path.display())]
@@ -159,6 +186,13 @@ impl Snapshot {
     }
 }
 
+impl From<IoFault> for SnapshotError {
+    fn from(fault: IoFault) -> Self {
+        let IoFault { operation, path, source } = fault;
+        Self::Io { operation, path, source }
+    }
+}
+
 impl SnapshotError {
     /// Whether the file is not there.
     fn is_missing(&self) -> bool {
@@ -182,7 +216,8 @@ fn position_in(name: &str) -> Option<Lsn> {
     whole.then(|| u64::from_str_radix(digits, 16).ok().map(Lsn::new))?
 }
 
-/// The snapshots in a directory, the newest first. None of them has been looked into.
+/// The snapshots in a directory, the newest first. None of them has been looked into. What is no
+/// file is none, whatever its name.
 ///
 /// # Errors
 ///
@@ -196,9 +231,11 @@ pub fn list(directory: &Path) -> Result<Vec<Named>, SnapshotError> {
     };
     let mut named = Vec::new();
     for entry in entries {
-        let path = entry.map_err(failed())?.path();
+        let entry = entry.map_err(failed())?;
+        let path = entry.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        if let Some(lsn) = name.and_then(position_in) {
+        let Some(lsn) = name.and_then(position_in) else { continue };
+        if entry.file_type().map_err(failed())?.is_file() {
             named.push(Named { lsn, path });
         }
     }
@@ -217,24 +254,25 @@ pub struct Found {
     pub durable_floor: Lsn,
 }
 
-/// Loads the newest snapshot of a directory that is whole. Somebody else may be making others and
-/// removing these meanwhile.
+/// Loads the newest snapshot of a directory that is whole, unless `stop` says to give up. Somebody
+/// else may be making others and removing these meanwhile.
 ///
 /// # Errors
 ///
-/// The directory cannot be read. A snapshot that cannot be used is no error: the one before it is
-/// tried, and [`Found::refused`] tells.
-pub fn newest(directory: &Path) -> Result<Found, SnapshotError> {
+/// The directory cannot be read, or it was stopped. A snapshot that cannot be used is no error: the
+/// one before it is tried, and [`Found::refused`] tells.
+pub fn newest(directory: &Path, stop: impl Fn() -> bool) -> Result<Found, SnapshotError> {
     let mut found = Found::default();
     let mut listed = list(directory)?;
     while !listed.is_empty() {
         let named = listed.remove(0);
         found.durable_floor = found.durable_floor.max(named.lsn);
-        match load_named(&named) {
+        match load_named(&named, &stop) {
             Ok(newest) => {
                 found.newest = Some(newest);
                 break;
             }
+            Err(error @ SnapshotError::Stopped { .. }) => return Err(error),
             // It made room for newer ones, so there are some.
             Err(error) if error.is_missing() => {
                 found.refused.clear();
@@ -247,8 +285,15 @@ pub fn newest(directory: &Path) -> Result<Found, SnapshotError> {
 }
 
 /// Loads a snapshot, whose name must say where it stands as it does itself.
-fn load_named(named: &Named) -> Result<(Snapshot, Summary), SnapshotError> {
-    let loaded = load(&named.path)?;
+///
+/// # Errors
+///
+/// As [`load`]; one under another's name is damaged.
+pub fn load_named(
+    named: &Named,
+    stop: impl Fn() -> bool,
+) -> Result<(Snapshot, Summary), SnapshotError> {
+    let loaded = load(&named.path, stop)?;
     if loaded.1.lsn == named.lsn {
         return Ok(loaded);
     }
@@ -289,7 +334,7 @@ pub fn prune(directory: &Path, keep: &[Lsn]) -> Result<Vec<Named>, SnapshotError
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { log, lsn, records, state_hash, bytes } = self;
+        let Self { log, lsn, records, state_hash, bytes, .. } = self;
         write!(f, "LSN {} of log {log}: {records} records, {bytes} bytes, ", lsn.get())?;
         write!(f, "state {state_hash}")
     }

@@ -5,6 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use bincode::Decode;
+use rustix::fs::{Advice, fadvise};
 use uuid::Uuid;
 use wal::Lsn;
 
@@ -25,14 +26,17 @@ use crate::image::{
     email_in, name_in, title_in,
 };
 
-/// Loads a snapshot file and checks all of it.
+/// Loads a snapshot file and checks all of it, unless `stop` says to give up. What is read is what
+/// the medium has, as far as the system can be made to look there.
 ///
 /// # Errors
 ///
 /// See [`SnapshotError`]; no bytes whatever make this panic.
-pub fn load(path: &Path) -> Result<(Snapshot, Summary), SnapshotError> {
+pub fn load(path: &Path, stop: impl Fn() -> bool) -> Result<(Snapshot, Summary), SnapshotError> {
     let file = File::open(path).map_err(SnapshotError::io("open", path))?;
-    read(BufReader::with_capacity(BLOCK_BYTES_MAX, file), path)
+    // Where pages cannot be dropped, they are read.
+    let _ = fadvise(&file, 0, None, Advice::DontNeed);
+    read(BufReader::with_capacity(BLOCK_BYTES_MAX, file), path, stop)
 }
 
 /// The same for the bytes themselves; `path` is for the errors.
@@ -40,16 +44,22 @@ pub fn load(path: &Path) -> Result<(Snapshot, Summary), SnapshotError> {
 /// # Errors
 ///
 /// As [`load`].
-pub fn read(bytes: impl Read, path: &Path) -> Result<(Snapshot, Summary), SnapshotError> {
-    let mut loader = Loader { bytes, offset: 0, image: Image::new(), event: None };
+pub fn read(
+    bytes: impl Read,
+    path: &Path,
+    stop: impl Fn() -> bool,
+) -> Result<(Snapshot, Summary), SnapshotError> {
+    let (image, hash) = (Image::new(), StateHash::default());
+    let mut loader = Loader { bytes, stop, offset: 0, image, hash, event: None };
     match loader.snapshot() {
         Ok((header, footer)) => {
             let state_hash = StateHash::from_number(footer.state_hash);
-            let Header { log, lsn, records, .. } = header;
-            let summary = Summary { log, lsn, records, state_hash, bytes: loader.offset };
+            let Header { log, lsn, records, made_at, .. } = header;
+            let summary = Summary { log, lsn, records, made_at, state_hash, bytes: loader.offset };
             Ok((Snapshot { log, lsn, image: loader.image }, summary))
         }
         Err(Fault::Io(error)) => Err(SnapshotError::io("read", path)(error)),
+        Err(Fault::Stopped) => Err(SnapshotError::Stopped { path: path.to_owned() }),
         Err(Fault::Newer(major)) => Err(SnapshotError::Newer { path: path.to_owned(), major }),
         Err(Fault::Bad(reason)) => {
             Err(SnapshotError::Damaged { path: path.to_owned(), offset: loader.offset, reason })
@@ -59,6 +69,7 @@ pub fn read(bytes: impl Read, path: &Path) -> Result<(Snapshot, Summary), Snapsh
 
 enum Fault {
     Io(io::Error),
+    Stopped,
     Newer(u16),
     Bad(String),
 }
@@ -78,6 +89,7 @@ struct Header {
     lsn: Lsn,
     records: u64,
     newest: Timestamp,
+    made_at: Timestamp,
     seed: u32,
 }
 
@@ -87,11 +99,14 @@ struct Block {
     payload: Vec<u8>,
 }
 
-struct Loader<R> {
+struct Loader<R, S> {
     bytes: R,
+    stop: S,
     /// Of the header or block that is being read.
     offset: u64,
     image: Image,
+    /// Of the entries so far.
+    hash: StateHash,
     /// The event whose bookings come.
     event: Option<Event>,
 }
@@ -102,12 +117,14 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     number
 }
 
-impl<R: Read> Loader<R> {
+impl<R: Read, S: Fn() -> bool> Loader<R, S> {
     fn snapshot(&mut self) -> Result<(Header, FooterV1), Fault> {
         let header = self.header()?;
         let footer = self.blocks(&header)?;
         (self.image.records, self.image.newest) = (header.records, header.newest);
-        self.image.complete()?;
+        if self.image.complete(&self.stop)?.is_break() {
+            return Err(Fault::Stopped);
+        }
         let counts = [
             self.image.users().count() as u64,
             self.image.events().count() as u64,
@@ -117,7 +134,7 @@ impl<R: Read> Loader<R> {
         if counts != [footer.users, footer.events, footer.bookings, footer.keys] {
             return Err(bad("the footer counts other entries than there are"));
         }
-        if self.image.hash().get() != footer.state_hash {
+        if self.hash.get() != footer.state_hash {
             return Err(bad("the state's hash is not the footer's"));
         }
         Ok((header, footer))
@@ -150,12 +167,16 @@ impl<R: Read> Loader<R> {
             lsn: Lsn::new(u64::from_le_bytes(number(&bytes, 32))),
             records: u64::from_le_bytes(number(&bytes, 40)),
             newest: Timestamp::from_millis(u64::from_le_bytes(number(&bytes, 48))),
+            made_at: Timestamp::from_millis(u64::from_le_bytes(number(&bytes, 56))),
             seed,
         })
     }
 
     fn blocks(&mut self, header: &Header) -> Result<FooterV1, Fault> {
         for index in 0.. {
+            if (self.stop)() {
+                return Err(Fault::Stopped);
+            }
             let block = self.block(header.seed, index)?;
             let footer = self.entries(&block)?;
             self.offset += (BLOCK_HEADER_BYTES + block.payload.len()) as u64;
@@ -225,6 +246,7 @@ impl<R: Read> Loader<R> {
             newest: user.newest.map(place_in),
             live: 0,
         };
+        self.hash.add_user(&user.hashed());
         let set = self.image.users.set(number.get(), user);
         if set { Ok(()) } else { Err(bad("a user number used twice")) }
     }
@@ -255,6 +277,7 @@ impl<R: Read> Loader<R> {
         let id = EventId { number: EventNumber::new(event.number), tag: Tag::new(event.tag) };
         let key = TicketKey::new(event.ticket_key);
         let created_at = Timestamp::from_millis(event.created_at);
+        self.hash.add_event(id, key, created_at, &details);
         self.event = Some(Event::new(id, key, details, created_at));
         Ok(())
     }
@@ -292,7 +315,9 @@ impl<R: Read> Loader<R> {
             made_at: Lsn::new(booking.made_at),
             earlier: booking.earlier.map(place_in),
         };
-        event.restore(RowNumber::new(booking.row), restored)?;
+        let row = RowNumber::new(booking.row);
+        self.hash.add_booking(&restored.hashed(event.id.number, row));
+        event.restore(row, restored)?;
         self.image.bookings += 1;
         Ok(())
     }

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
+use wal::LockedDirectory;
 
 use super::*;
 use crate::domain::{
@@ -85,18 +86,37 @@ fn snapshot() -> Snapshot {
     Snapshot { log: LOG, lsn: Lsn::new(8192), image }
 }
 
+fn write_into(directory: &Path, snapshot: &Snapshot) -> Result<Summary, SnapshotError> {
+    let directory = LockedDirectory::acquire(directory).unwrap();
+    let go_on = || ControlFlow::Continue(());
+    write(&directory, snapshot, at(9), 0, go_on).map(|written| written.unwrap())
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+    names.map(|name| name.into_string().unwrap()).collect()
+}
+
+fn load(path: &Path) -> Result<(Snapshot, Summary), SnapshotError> {
+    super::load(path, || false)
+}
+
+fn newest(directory: &Path) -> Result<Found, SnapshotError> {
+    super::newest(directory, || false)
+}
+
 fn written(snapshot: &Snapshot) -> (TempDir, PathBuf) {
     let directory = TempDir::new().unwrap();
-    let go_on = || ControlFlow::Continue(());
-    let summary = write(directory.path(), snapshot, at(9), go_on).unwrap().unwrap();
+    let summary = write_into(directory.path(), snapshot).unwrap();
     let path = directory.path().join(file_name(snapshot.lsn));
     assert_eq!(summary.bytes, fs::metadata(&path).unwrap().len());
+    assert_eq!(summary.made_at, at(9));
     assert_eq!(load(&path).unwrap().1, summary);
     (directory, path)
 }
 
 fn read_bytes(bytes: &[u8]) -> Result<(Snapshot, Summary), SnapshotError> {
-    read(bytes, Path::new("bytes"))
+    read(bytes, Path::new("bytes"), || false)
 }
 
 #[test]
@@ -171,8 +191,7 @@ fn the_newest_whole_one_is_found_and_damaged_ones_are_named() {
     let mut image = snapshot();
     let (directory, old) = written(&image);
     image.lsn = Lsn::new(16384);
-    let go_on = || ControlFlow::Continue(());
-    write(directory.path(), &image, at(9), go_on).unwrap();
+    write_into(directory.path(), &image).unwrap();
     let found = newest(directory.path()).unwrap();
     assert_eq!(found.newest.unwrap().0.lsn, image.lsn);
     let path = directory.path().join(file_name(image.lsn));
@@ -198,9 +217,60 @@ fn one_under_another_name_is_refused() {
 #[test]
 fn one_that_is_broken_off_leaves_nothing() {
     let directory = TempDir::new().unwrap();
+    let locked = LockedDirectory::acquire(directory.path()).unwrap();
     let stop = || ControlFlow::Break(());
-    assert!(write(directory.path(), &snapshot(), at(9), stop).unwrap().is_none());
-    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+    assert!(write(&locked, &snapshot(), at(9), 0, stop).unwrap().is_none());
+    assert_eq!(names_in(directory.path()), [wal::directory::LOCK_FILE]);
+}
+
+#[test]
+fn one_that_does_not_fit_is_not_begun() {
+    let directory = TempDir::new().unwrap();
+    let snapshot = snapshot();
+    let locked = LockedDirectory::acquire(directory.path()).unwrap();
+    let go_on = || ControlFlow::Continue(());
+    // More than any disk has.
+    let most = 1 << 60;
+    let refused = write(&locked, &snapshot, at(9), most, go_on).unwrap_err();
+    assert_eq!(names_in(directory.path()), [wal::directory::LOCK_FILE]);
+    let told = refused.to_string();
+    let SnapshotError::NoRoom { needed, left_free, free, .. } = refused else {
+        panic!("{told}");
+    };
+    assert!(
+        [needed, left_free, free].iter().all(|bytes| told.contains(&bytes.to_string())),
+        "{told}"
+    );
+    assert_eq!(left_free, most);
+    let bytes = write(&locked, &snapshot, at(9), 0, go_on).unwrap().unwrap().bytes;
+    // Entries are counted a little generously, and headers of blocks as well.
+    assert!((bytes..bytes + 256).contains(&needed), "{needed} for {bytes}");
+}
+
+#[test]
+fn reading_stops_when_it_is_told_to() {
+    let (directory, path) = written(&snapshot());
+    let mut later = snapshot();
+    later.lsn = Lsn::new(16384);
+    write_into(directory.path(), &later).unwrap();
+    let stopped = super::load(&path, || true).unwrap_err();
+    assert!(matches!(stopped, SnapshotError::Stopped { path: at } if at == path));
+    let stopped = super::newest(directory.path(), || true).unwrap_err();
+    // And not the one before it, as if this one were damaged.
+    assert!(
+        matches!(stopped, SnapshotError::Stopped { path } if path.ends_with(file_name(later.lsn)))
+    );
+}
+
+#[test]
+fn only_files_are_snapshots() {
+    let (directory, _path) = written(&snapshot());
+    fs::create_dir(directory.path().join(file_name(Lsn::new(16384)))).unwrap();
+    let link = directory.path().join(file_name(Lsn::new(32768)));
+    std::os::unix::fs::symlink("/dev/zero", link).unwrap();
+    let found = newest(directory.path()).unwrap();
+    assert_eq!((found.refused.len(), found.durable_floor), (0, Lsn::new(8192)));
+    assert_eq!(prune(directory.path(), &[Lsn::new(8192)]).unwrap(), []);
 }
 
 #[test]

@@ -8,11 +8,13 @@ use std::path::Path;
 
 use bincode::Encode;
 use rustix::fs::Advice;
+use wal::LockedDirectory;
 
 use super::layout::{
     BLOCK_BYTES_FULL, BLOCK_HEADER_BYTES, BookingV1, EventV1, FooterV1, HEADER_BYTES, KeyV1, Kind,
     LAYOUT, MAGIC, MAJOR, MINOR, UserV1,
 };
+use super::room::Room;
 use super::{Snapshot, SnapshotError, Summary, file_name};
 use crate::codec::subject_out;
 use crate::domain::{BookingStatus, RowNumber, Timestamp};
@@ -24,24 +26,29 @@ use crate::image::{Booking, BookingPlace, Event, KeyEntry, StateHash, User};
 const WRITE_BACK_BYTES: u64 = 1 << 20;
 
 /// Writes a snapshot into `directory` and publishes it under its name when all of it is on disk.
-/// `pace` is called after each block and can take its time, or break off: then nothing is left and
-/// the answer is `None`.
+/// `left_free` bytes of the disk are left to others. `pace` is called after each block and can take
+/// its time, or break off: then nothing is left and the answer is `None`.
 ///
 /// # Errors
 ///
-/// A system call failed. What was written is removed.
+/// There is no room for it, or a system call failed. What was written is removed. If only the sync
+/// of the directory failed, the snapshot is there under its name, but nobody knows whether the medium
+/// has it: the directory says so from then on ([`LockedDirectory::check_names`]).
 pub fn write(
-    directory: &Path,
+    directory: &LockedDirectory,
     snapshot: &Snapshot,
     made_at: Timestamp,
+    left_free: u64,
     mut pace: impl FnMut() -> ControlFlow<()>,
 ) -> Result<Option<Summary>, SnapshotError> {
-    let path = directory.join(file_name(snapshot.lsn));
+    let room = Room::find(directory.path(), &snapshot.image, left_free)?;
+    let path = directory.path().join(file_name(snapshot.lsn));
     let unfinished = path.with_extension("snap.tmp");
-    let written = write_file(&unfinished, snapshot, made_at, &mut pace);
-    let published = written.map_err(SnapshotError::io("write", &unfinished)).and_then(|written| {
+    let written = write_file(&unfinished, snapshot, made_at, room, &mut pace);
+    let published = written.and_then(|written| {
         if written.is_some() {
-            publish(directory, &unfinished, &path).map_err(SnapshotError::io("publish", &path))?;
+            std::fs::rename(&unfinished, &path).map_err(SnapshotError::io("publish", &path))?;
+            directory.sync()?;
         }
         Ok(written)
     });
@@ -52,27 +59,25 @@ pub fn write(
     published
 }
 
-fn publish(directory: &Path, unfinished: &Path, path: &Path) -> io::Result<()> {
-    std::fs::rename(unfinished, path)?;
-    File::open(directory)?.sync_all()
-}
-
 fn write_file(
     path: &Path,
     snapshot: &Snapshot,
     made_at: Timestamp,
+    room: Room<'_>,
     pace: &mut dyn FnMut() -> ControlFlow<()>,
-) -> io::Result<Option<Summary>> {
-    let mut writer = Writer::begin(path, snapshot, made_at, pace)?;
+) -> Result<Option<Summary>, SnapshotError> {
+    let failed = || SnapshotError::io("write", path);
+    let mut writer = Writer::begin(path, snapshot, made_at, room, pace).map_err(failed())?;
     match writer.image(snapshot) {
         Ok(state_hash) => {
-            writer.file.sync_data()?;
+            writer.file.sync_data().map_err(failed())?;
             let Snapshot { log, lsn, ref image } = *snapshot;
             let records = image.records();
-            Ok(Some(Summary { log, lsn, records, state_hash, bytes: writer.bytes }))
+            Ok(Some(Summary { log, lsn, records, made_at, state_hash, bytes: writer.bytes }))
         }
         Err(Stopped::ByPace) => Ok(None),
-        Err(Stopped::ByError(error)) => Err(error),
+        Err(Stopped::ByError(error)) => Err(failed()(error)),
+        Err(Stopped::WithoutRoom(error)) => Err(error),
     }
 }
 
@@ -80,6 +85,7 @@ fn write_file(
 enum Stopped {
     ByPace,
     ByError(io::Error),
+    WithoutRoom(SnapshotError),
 }
 
 impl From<io::Error> for Stopped {
@@ -90,6 +96,7 @@ impl From<io::Error> for Stopped {
 
 struct Writer<'p> {
     file: File,
+    room: Room<'p>,
     pace: &'p mut dyn FnMut() -> ControlFlow<()>,
     /// CRC of the header, which every block's begins with.
     seed: u32,
@@ -108,6 +115,7 @@ impl<'p> Writer<'p> {
         path: &Path,
         snapshot: &Snapshot,
         made_at: Timestamp,
+        room: Room<'p>,
         pace: &'p mut dyn FnMut() -> ControlFlow<()>,
     ) -> io::Result<Self> {
         let mut header = [0; HEADER_BYTES];
@@ -121,10 +129,12 @@ impl<'p> Writer<'p> {
         header[56..64].copy_from_slice(&made_at.millis().to_le_bytes());
         let seed = crc32fast::hash(&header[12..]);
         header[8..12].copy_from_slice(&seed.to_le_bytes());
-        let mut file = File::create(path)?;
+        // Never one that is there: a sync of it may have failed, and the next would not tell.
+        let mut file = File::create_new(path)?;
         file.write_all(&header)?;
         Ok(Self {
             file,
+            room,
             pace,
             seed,
             index: 0,
@@ -137,20 +147,22 @@ impl<'p> Writer<'p> {
     }
 
     fn image(&mut self, snapshot: &Snapshot) -> Result<StateHash, Stopped> {
-        let image = &snapshot.image;
+        let (image, mut state_hash) = (&snapshot.image, StateHash::default());
         for user in image.users() {
             self.entry(Kind::Users, user_out(user))?;
+            state_hash.add_user(&user.hashed());
         }
         for event in image.events() {
             self.entry(Kind::Event, event_out(event))?;
+            state_hash.add_event(event.id, event.ticket_key, event.created_at, &event.details);
             for (row, booking) in event.bookings() {
                 self.entry(Kind::Bookings, booking_out(row, booking))?;
+                state_hash.add_booking(&booking.hashed(event.id.number, row));
             }
         }
         for (key, entry) in image.keys() {
             self.entry(Kind::Keys, key_out(key, entry))?;
         }
-        let state_hash = image.hash();
         let footer = FooterV1 {
             users: image.users().count() as u64,
             events: image.events().count() as u64,
@@ -192,6 +204,7 @@ impl<'p> Writer<'p> {
         self.block.truncate(BLOCK_HEADER_BYTES);
         self.entries = 0;
         self.index += 1;
+        self.room.written(self.bytes).map_err(Stopped::WithoutRoom)?;
         if self.bytes - self.handed_over >= WRITE_BACK_BYTES {
             self.begin_write_back();
         }
@@ -223,7 +236,7 @@ fn place_out(place: Option<BookingPlace>) -> Option<(u32, u32)> {
     place.map(|BookingPlace { event, row }| (event.get(), row.get()))
 }
 
-fn user_out(user: &User) -> UserV1 {
+pub(super) fn user_out(user: &User) -> UserV1 {
     UserV1 {
         number: user.id.number.get(),
         tag: user.id.tag.get(),
@@ -236,7 +249,7 @@ fn user_out(user: &User) -> UserV1 {
     }
 }
 
-fn event_out(event: &Event) -> EventV1 {
+pub(super) fn event_out(event: &Event) -> EventV1 {
     let details = &event.details;
     let mut currency = [0; 3];
     currency.copy_from_slice(details.currency.code().as_bytes());
@@ -276,7 +289,7 @@ fn booking_out(row: RowNumber, booking: &Booking) -> BookingV1 {
     }
 }
 
-fn key_out(key: &str, entry: &KeyEntry) -> KeyV1 {
+pub(super) fn key_out(key: &str, entry: &KeyEntry) -> KeyV1 {
     let (subject, number, row) = subject_out(entry.subject);
     let KeyEntry { fingerprint, at, .. } = *entry;
     KeyV1 { key: key.to_owned(), fingerprint, subject, number, row, at: at.millis() }

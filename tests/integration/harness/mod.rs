@@ -11,6 +11,7 @@ mod raw;
 mod reply;
 mod segments;
 mod server;
+mod snapshots;
 mod sweep;
 mod time;
 mod together;
@@ -22,6 +23,9 @@ pub(crate) use raw::Raw;
 pub(crate) use reply::{Reply, minor_units};
 pub(crate) use segments::{find_in_segments, flip_byte, segment_bytes, write_behind_last_record};
 pub(crate) use server::{Server, Settings, Shared, shared};
+pub(crate) use snapshots::{
+    ask, damage, files, fill_the_log, last_logged, refused_snapshot, take_snapshot,
+};
 pub(crate) use sweep::{World, sweep, wait_until_nothing_is_pending};
 pub(crate) use time::{now, observe_for, unix_millis, wait_until};
 pub(crate) use together::together;

@@ -40,10 +40,13 @@ took          ",
     assert_eq!(again.code, 0, "{again:?}");
     assert!(again.stdout.starts_with("nothing to do"), "{again:?}");
 
-    // One that is damaged is replaced.
+    // One that is damaged is replaced, and what a killed process left of one is in nobody's way.
     Story::flip_file(&path, 100);
+    let unfinished = path.with_extension("snap.tmp");
+    fs::write(&unfinished, [7; 100]).unwrap();
     assert_eq!(run(story.path(), &["verify"]).code, 1);
     assert_eq!(snapshot(&story).code, 0);
+    assert!(!unfinished.exists());
     assert_eq!(run(story.path(), &["verify"]).code, 0);
 }
 

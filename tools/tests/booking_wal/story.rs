@@ -21,7 +21,9 @@ use tempfile::TempDir;
 use uuid::Uuid;
 use wal::frame::FrameHeader;
 use wal::header::SegmentHeader;
-use wal::{DirectoryError, Kind, Log, Lsn, OpenError, RecordType, ReserveError, Urgency};
+use wal::{
+    DirectoryError, Kind, LockedDirectory, Log, Lsn, OpenError, RecordType, ReserveError, Urgency,
+};
 
 pub(crate) const SEGMENT_BYTES: u64 = 1 << 20;
 const START: u64 = 1_700_000_000_000;
@@ -290,7 +292,8 @@ impl Story {
         .unwrap();
         let snapshot = Snapshot { log: uuid, lsn, image };
         let go_on = || ControlFlow::Continue(());
-        snapshot::write(self.path(), &snapshot, after(0), go_on).unwrap();
+        let locked = LockedDirectory::acquire(self.path()).unwrap();
+        snapshot::write(&locked, &snapshot, after(0), 0, go_on).unwrap();
         self.path().join(snapshot::file_name(lsn))
     }
 
