@@ -48,6 +48,8 @@ pub(crate) struct Figures {
     pub(crate) helped: u64,
     /// Counters that were those of no position, but of a cut.
     pub(crate) cuts: u64,
+    /// Free tickets that were listed with the time of the event instead of their own.
+    pub(crate) times_lost: u64,
     /// Counters that were given up.
     pub(crate) undecided: u64,
 }

@@ -7,11 +7,11 @@
 
 mod refusals;
 
-use booking_manager::domain::{BookingStatus, SlotIndex, Subject};
+use booking_manager::domain::{BookingStatus, SlotIndex, Subject, TicketStatus};
 
 use super::checker::{Checker, Round};
 use super::counters::{self, Justified};
-use super::history::{Answer, Asked, Counters, Ending, Operation, Refused, Said, Seen};
+use super::history::{Answer, Asked, Counters, Ending, Operation, Refused, Said, Seen, TicketSeen};
 use super::keys::{Bound, Carriers};
 use super::matching::Matching;
 use super::model::{Booking, SeatState, Window};
@@ -359,33 +359,42 @@ impl<'r> Judge<'r> {
         };
         let mut listed = tickets.iter().peekable();
         let mut fault = None;
+        let mut times_lost = 0;
         for number in first.get()..end {
             let ticket = listed.next_if(|ticket| ticket.slot.get() == number);
             let slot = SlotIndex::new(number);
-            let is_so = |state: SeatState<'_>| match (ticket, state) {
-                (Some(ticket), state) if ticket.status != state.status() => false,
-                (Some(ticket), SeatState::Free(since)) => {
-                    // A booking that lost a race for its tickets leaves no time behind.
-                    ticket.updated_at == since || ticket.updated_at == show.created_at
-                }
-                (Some(ticket), SeatState::Reserved(booking)) => {
-                    ticket.updated_at == booking.created_at && booking.deadline > case.begun_at
-                }
-                (Some(ticket), SeatState::Sold(_, since)) => ticket.updated_at == since,
-                (None, SeatState::Free(_)) => false,
-                (None, SeatState::Reserved(booking)) => booking.deadline > case.begun_at,
-                (None, SeatState::Sold(..)) => true,
-            };
+            let (mut lapsed, mut time_lost) = (false, false);
+            let was = show.seat_was(slot, case.window, |state| {
+                let alive = match state {
+                    SeatState::Reserved(booking) => booking.deadline > case.begun_at,
+                    SeatState::Free(_) | SeatState::Sold(..) => true,
+                };
+                let fits = lists(ticket, state);
+                lapsed |= fits && !alive;
+                // A booking that lost a race for its tickets leaves no time behind.
+                let free = matches!(state, SeatState::Free(_));
+                time_lost |= free
+                    && ticket.is_some_and(|ticket| {
+                        ticket.status == TicketStatus::Available
+                            && ticket.updated_at == show.created_at
+                    });
+                fits && alive
+            });
             let may_be = ticket.is_some() || only_available;
-            if !may_be || !show.seat_was(slot, case.window, is_so) {
-                fault.get_or_insert_with(|| show.tell_seat(slot, case.window));
+            if may_be && !was && time_lost {
+                times_lost += 1;
+            } else if !may_be || !was {
+                let kind = if lapsed { Kind::SeenAfterDeadline } else { Kind::UnjustifiedRead };
+                fault.get_or_insert_with(|| (kind, show.tell_seat(slot, case.window)));
             }
         }
         if listed.next().is_some() {
-            fault.get_or_insert_with(|| "a ticket out of order".to_owned());
+            let what = "a ticket out of order".to_owned();
+            fault.get_or_insert((Kind::UnjustifiedRead, what));
         }
+        self.checker.figures.times_lost += times_lost;
         match fault {
-            Some(fault) => self.add(Kind::UnjustifiedRead, case, fault),
+            Some((kind, what)) => self.add(kind, case, what),
             None => self.checker.figures.reads_justified += 1,
         }
     }
@@ -410,4 +419,16 @@ fn shows(seen: &Seen, booking: Option<&Booking>, status: BookingStatus) -> bool 
         && seen.created_at == booking.created_at
         && seen.expires_at == booking.deadline
         && since.is_some_and(|since| seen.updated_at.is_none_or(|told| told == since))
+}
+
+/// Whether a list may show a ticket like this, or leave it out, when it is in such a state.
+fn lists(ticket: Option<&TicketSeen>, state: SeatState<'_>) -> bool {
+    let Some(ticket) = ticket else {
+        return state.status() != TicketStatus::Available;
+    };
+    let since = match state {
+        SeatState::Free(since) | SeatState::Sold(_, since) => since,
+        SeatState::Reserved(booking) => booking.created_at,
+    };
+    ticket.status == state.status() && ticket.updated_at == since
 }
