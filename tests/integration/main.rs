@@ -18,6 +18,11 @@ mod contention;
 mod crash;
 mod damaged_log;
 mod expiry;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "shared with the tests of the mirror and of faults, each of which uses another part"
+)]
 mod harness;
 mod idle;
 mod known_failures;

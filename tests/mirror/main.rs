@@ -15,7 +15,7 @@ mod hangs;
 #[allow(
     dead_code,
     unused_imports,
-    reason = "shared with the tests of the API, which use all of it"
+    reason = "shared with the tests of the API and of faults, each of which uses another part"
 )]
 #[path = "../integration/harness/mod.rs"]
 mod harness;

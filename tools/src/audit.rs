@@ -91,7 +91,7 @@ impl<'a> Audit<'a> {
             comparison.reach(record.lsn, image);
             comparison.read = record.end;
         })?;
-        let Folded { image, records, outcome } = folded;
+        let Folded { image, records, reached, outcome } = folded;
         let mut audit = Self {
             directory,
             verdict: Word::Sound,
@@ -105,7 +105,7 @@ impl<'a> Audit<'a> {
         match outcome {
             Ok(report) if report.segments == 0 => audit.verdict = Word::Fresh,
             Ok(report) => {
-                comparison.reach(report.end, &image);
+                comparison.reach(reached, &image);
                 audit.totals = Some(Totals::of(&image));
                 audit.summary = Some(Summary::new(report, begun, &image));
             }

@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::bail;
 use booking_manager::image::snapshot::{Named, Snapshot, file_name};
 use booking_manager::image::{Image, ReplayError};
-use wal::header::segment_name;
+use wal::header::{SEGMENT_HEADER_BYTES, segment_name};
 use wal::{Lsn, Reader, Record, RecoveryError, RecoveryReport};
 
 use crate::fault::{Cause, Fault, Refusal};
@@ -37,6 +37,9 @@ pub struct Folded {
     pub image: Image,
     /// Records that were read and are legal.
     pub records: u64,
+    /// The furthest position before which everything was read: where the log ends or, if a segment
+    /// was begun behind that and nothing logged in it, where its first frame would be.
+    pub reached: Lsn,
     /// What recovery decides.
     pub outcome: Result<RecoveryReport, Refusal>,
 }
@@ -66,14 +69,15 @@ impl Pass<'_> {
             records += 1;
             Ok::<_, ReplayError>(())
         });
+        let reached = outcome.as_ref().map_or(Lsn::ZERO, |report| reached(directory, report));
         let outcome = match outcome {
-            Ok(report) => match floor.filter(|floor| floor.lsn > reached(directory, &report)) {
+            Ok(report) => match floor.filter(|floor| floor.lsn > reached) {
                 Some(floor) => Err(falls_short(directory, &report, floor)),
                 None => Ok(report),
             },
             Err(error) => Err(refusal(directory, log, start, error)?),
         };
-        Ok(Folded { image, records, outcome })
+        Ok(Folded { image, records, reached, outcome })
     }
 }
 

@@ -149,7 +149,7 @@ impl Verdict {
         drop(waiting);
         let begun = from.as_deref().map(Begun::of);
         let pass = Pass { directory, log, from, floor: listed.first() };
-        let Folded { image, records, outcome } = pass.fold("checking", |_, _| ())?;
+        let Folded { image, records, outcome, .. } = pass.fold("checking", |_, _| ())?;
         let verdict = match outcome {
             Ok(report) if report.segments == 0 => Self::Fresh,
             Ok(report) => Self::Sound(Summary { loading, ..Summary::new(report, begun, &image) }),

@@ -4,13 +4,15 @@
 //! syncs of the contiguous prefix, write-back by the kernel's whim, then a power cut or a kill,
 //! recovery by the real code, and on into the next boot, which may itself be cut down at any step.
 //! Now and then a snapshot of what was acknowledged is taken, and the segments before the last one
-//! but one are removed, which may be cut short as well; recovery begins at a snapshot or, where the
-//! log still reaches back so far, at the first record.
+//! but one are removed. The power may go at any step of that too, while a segment is half made, and
+//! while recovery syncs; recovery begins at a snapshot that survived whole or, where the log still
+//! reaches back so far, at the first record.
 //! `WAL_SEEDS` sets the number of seeds (400 unless set).
 //!
 //! Mistakes are made on purpose, each in a test of its own that demands to see it fail:
-//! acknowledging without a sync, recovery without its sync, a hole skipped by the syncer, and
-//! segments removed newest first, or beyond what the snapshots hold.
+//! acknowledging without a sync, recovery without its sync, a hole skipped by the syncer, segments
+//! removed newest first, or beyond what the snapshots hold, and names given to segments or snapshots
+//! that were not synced.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
 #![allow(clippy::cast_possible_truncation, reason = "test segments are far below 4 GiB")]
@@ -19,11 +21,11 @@ mod support;
 
 use std::collections::BTreeSet;
 
-use support::disk::{Dice, Disk};
+use support::disk::{Contents, Dice, Disk};
 use support::{SIZE, Seen, Writer, directory, recovered_from};
 use tempfile::TempDir;
 use wal::Lsn;
-use wal::header::{Link, SegmentHeader};
+use wal::header::{Link, SegmentHeader, temporary_name};
 use wal::recovery::NextSegment;
 use wal::retention::removable;
 
@@ -41,6 +43,10 @@ enum Mistake {
     RemoveNewestFirst,
     /// What is durable is removed whether or not a snapshot holds it.
     RemoveBeyondSnapshots,
+    /// A segment gets its final name without having been synced.
+    NameSegmentFirst,
+    /// A snapshot gets its final name without having been synced.
+    NameSnapshotFirst,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -64,6 +70,10 @@ struct Tally {
     dead_segments: u64,
     removed_segments: u64,
     cut_while_removing: u64,
+    snapshots: u64,
+    cut_in_a_snapshot: u64,
+    cut_in_recovery: u64,
+    half_made: u64,
     starts: u64,
     empty_tails: u64,
 }
@@ -129,7 +139,7 @@ impl<'a> Life<'a> {
 
     /// One thing that happens to a log; `false` if the power was cut while it did.
     fn step(&mut self) -> bool {
-        match self.dice.below(14) {
+        match self.dice.below(16) {
             0..5 => self.append(),
             5 => self.reserve(),
             6 => self.decide(),
@@ -145,10 +155,47 @@ impl<'a> Life<'a> {
                     self.flush_writes();
                 }
             }
-            12 => self.snapshots = [self.snapshots[1], self.acknowledged],
+            12..15 => return self.take_snapshot(),
             _ => return self.remove_oldest(),
         }
         true
+    }
+
+    /// What the checkpoints do: the file, its name, the names made durable, and the oldest one
+    /// removed; `false` if the power was cut meanwhile.
+    fn take_snapshot(&mut self) -> bool {
+        let [_, newest] = self.snapshots;
+        if self.acknowledged == newest {
+            return true;
+        }
+        let survives = |life: &mut Self| {
+            let cut = life.dice.one_in(24);
+            if cut {
+                life.tally.cut_in_a_snapshot += 1;
+                life.cut_power();
+            }
+            !cut
+        };
+        // A part of it under a temporary name is nothing that anybody looks at.
+        if !survives(self) {
+            return false;
+        }
+        let contents = match self.mistake {
+            Mistake::NameSnapshotFirst => Contents::Unsynced,
+            _ => Contents::Synced,
+        };
+        self.disk.name_snapshot(self.acknowledged.get(), contents);
+        if !survives(self) {
+            return false;
+        }
+        self.disk.sync_directory();
+        self.tally.snapshots += 1;
+        self.snapshots = [newest, self.acknowledged];
+        let whole = self.disk.whole_snapshots();
+        for &surplus in &whole[..whole.len().saturating_sub(2)] {
+            self.disk.remove_snapshot(surplus);
+        }
+        survives(self)
     }
 
     /// What the log does to segments that nobody needs; `false` if the power was cut meanwhile.
@@ -221,6 +268,9 @@ impl<'a> Life<'a> {
             if !known.contains(&base) && !self.removed.contains(&base) {
                 self.tally.roll_overs += 1;
                 self.disk.rename_in(base, fresh_file(&segment.header));
+                if self.mistake == Mistake::NameSegmentFirst {
+                    self.disk.forget_sync(base);
+                }
                 self.disk.sync_directory();
             }
         }
@@ -293,9 +343,25 @@ impl<'a> Life<'a> {
         if starts.is_empty() { newest } else { starts[self.dice.below(starts.len())] }
     }
 
+    /// A segment may have been in the making when the power was cut: any part of it is there.
+    fn leave_half_made(&mut self) {
+        if self.dice.one_in(4) {
+            self.tally.half_made += 1;
+            let base = self.disk.bases().last().map_or(Lsn::ZERO, |&last| Lsn::new(last));
+            let mut bytes = vec![0; self.dice.below(9_000)];
+            bytes.iter_mut().step_by(7).for_each(|byte| *byte = self.dice.next() as u8);
+            let path = self.directory.path().join(temporary_name(SIZE.base_after(base)));
+            std::fs::write(path, bytes).unwrap();
+        }
+    }
+
     /// Recovers and begins the next epoch; `false` if the power was cut while it did.
     fn boot(&mut self) -> Result<bool, Failure> {
         self.disk.save(self.directory.path());
+        self.leave_half_made();
+        let whole = self.disk.whole_snapshots();
+        let newest = |back: usize| whole.iter().rev().nth(back).map_or(Lsn::ZERO, |&l| Lsn::new(l));
+        self.snapshots = [newest(1), newest(0)];
         let start = self.start();
         let (outcome, mut seen) = match recovered_from(self.directory.path(), start) {
             Ok(recovered) => recovered,
@@ -303,6 +369,11 @@ impl<'a> Life<'a> {
         };
         if self.mistake != Mistake::NoSyncInRecovery {
             for base in self.disk.bases() {
+                if self.dice.one_in(60) {
+                    self.tally.cut_in_recovery += 1;
+                    self.disk.cut_power(&mut self.dice);
+                    return Ok(false);
+                }
                 self.disk.sync(base);
             }
         }
@@ -409,6 +480,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
     let Tally { cuts, kills, torn, clean_ends, acknowledged, beyond_durable, .. } = tally;
     let Tally { voids, roll_overs, cut_while_booting, dead_segments, .. } = tally;
     let Tally { removed_segments, cut_while_removing, starts, empty_tails, .. } = tally;
+    let Tally { snapshots, cut_in_a_snapshot, cut_in_recovery, half_made, .. } = tally;
     println!("{tally:?}");
     // Each of these must have happened, or the test tests less than it says.
     for (count, what) in [
@@ -424,6 +496,10 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
         (dead_segments, "dead segments removed"),
         (removed_segments, "segments removed below a snapshot"),
         (cut_while_removing, "power cuts while removing"),
+        (snapshots, "snapshots"),
+        (cut_in_a_snapshot, "power cuts while a snapshot is made"),
+        (cut_in_recovery, "power cuts while recovery syncs"),
+        (half_made, "half-made segments"),
         (starts, "starts from a snapshot"),
         (empty_tails, "snapshots behind which nothing was logged"),
     ] {
@@ -465,4 +541,19 @@ fn removing_what_no_snapshot_holds_is_noticed() {
         Some((_, Failure::Refused(text))) => assert!(text.contains("were removed"), "{text}"),
         other => panic!("a log without its beginning must be refused: {other:?}"),
     }
+}
+
+#[test]
+fn naming_a_segment_before_it_is_synced_is_noticed() {
+    let failure = first_failure(Mistake::NameSegmentFirst, &mut Tally::default());
+    assert!(
+        matches!(failure, Some((_, Failure::Refused(_)))),
+        "a torn header under a final name must be refused: {failure:?}"
+    );
+}
+
+#[test]
+fn naming_a_snapshot_before_it_is_synced_is_noticed() {
+    let failure = first_failure(Mistake::NameSnapshotFirst, &mut Tally::default());
+    assert!(failure.is_some(), "a log whose beginning only torn snapshots hold must show");
 }

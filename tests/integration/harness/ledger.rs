@@ -58,18 +58,35 @@ impl Ledger {
     /// Every acknowledged booking must be listed, just as it was acknowledged.
     #[track_caller]
     pub(crate) fn check(&self, client: &Client, world: &World, holds: Holds) {
+        let differences = self.differences(client, world, holds);
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+    }
+
+    /// What is no longer as it was acknowledged, in a line each.
+    pub(crate) fn differences(&self, client: &Client, world: &World, holds: Holds) -> Vec<String> {
+        let mut differences = Vec::new();
         let mut listed: HashMap<String, Value> = HashMap::new();
-        for booking in world.bookings(client) {
-            let id = booking["id"].as_str().expect("a booking has an id");
-            let before = listed.insert(id.to_owned(), booking.clone());
-            assert!(before.is_none(), "booking {id} is listed twice");
+        for user in &world.users {
+            let bookings = client.get(&format!("/api/users/{user}/bookings"));
+            if bookings.status == 404 {
+                differences.push(format!("user {user} was acknowledged and is lost"));
+                continue;
+            }
+            for booking in bookings.expect(200).array() {
+                let id = booking["id"].as_str().expect("a booking has an id");
+                if listed.insert(id.to_owned(), booking.clone()).is_some() {
+                    differences.push(format!("booking {id} is listed twice"));
+                }
+            }
         }
         for held in &self.held {
-            let booking = listed.get(held.id());
-            let booking = booking
-                .unwrap_or_else(|| panic!("booking {} was acknowledged and is lost", held.id()));
-            check_held(held, booking, holds);
+            let difference = match listed.get(held.id()) {
+                Some(booking) => difference(held, booking, holds),
+                None => Some(format!("booking {} was acknowledged and is lost", held.id())),
+            };
+            differences.extend(difference);
         }
+        differences
     }
 
     /// The same request with the same key must get the first answer again; tries up to `count`.
@@ -88,8 +105,8 @@ impl Ledger {
     }
 }
 
-#[track_caller]
-fn check_held(held: &Held, booking: &Value, holds: Holds) {
+/// How a booking differs from what its client was told, if it does.
+fn difference(held: &Held, booking: &Value, holds: Holds) -> Option<String> {
     let status = booking["status"].as_str().unwrap_or_default();
     let still_open = status == "pending" || (holds == Holds::Lapse && status == "expired");
     let sound = match held.ending {
@@ -97,24 +114,21 @@ fn check_held(held: &Held, booking: &Value, holds: Holds) {
         Ending::Acknowledged(ending) => status == ending,
         Ending::Unknown(ending) => still_open || status == ending,
     };
-    assert!(
-        sound,
-        "booking {} ended as {:?} for its client and is now {status}",
-        held.id(),
-        held.ending
-    );
+    let id = held.id();
+    if !sound {
+        let told = held.ending;
+        return Some(format!("booking {id} ended as {told:?} for its client and is now {status}"));
+    }
     for member in ["total_amount", "expires_at"] {
-        assert_eq!(
-            booking[member],
-            held.answer.json[member],
-            "booking {} was acknowledged with another {member}",
-            held.id()
-        );
+        let (now, told) = (&booking[member], &held.answer.json[member]);
+        if now != told {
+            return Some(format!("booking {id} was acknowledged with {member} {told}, not {now}"));
+        }
     }
     let mut tickets = held.tickets.clone();
     let listed = booking["ticket_ids"].as_array().expect("ticket_ids");
     let mut listed: Vec<&str> = listed.iter().filter_map(Value::as_str).collect();
     tickets.sort_unstable();
     listed.sort_unstable();
-    assert_eq!(listed, tickets, "booking {} has other tickets", held.id());
+    (listed != tickets).then(|| format!("booking {id} has other tickets"))
 }

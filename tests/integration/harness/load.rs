@@ -1,8 +1,8 @@
 //! A crowd of clients that book, confirm and cancel at random and write down what they are told.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use rand::rngs::StdRng;
@@ -26,7 +26,9 @@ pub(crate) struct Crowd {
 #[derive(Debug)]
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<LoadReport>>,
+    threads: Vec<JoinHandle<()>>,
+    /// One for each thread, which writes down every answer as soon as it has come.
+    reports: Vec<Arc<Mutex<LoadReport>>>,
 }
 
 /// What a crowd was told.
@@ -52,17 +54,24 @@ impl Load {
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let crowd = Crowd { threads, seats_max, seed };
-        let threads = (0..threads)
-            .map(|number| {
-                let mut member = Member::new(client, world, crowd, number);
+        let reports: Vec<Arc<Mutex<LoadReport>>> = (0..threads).map(|_| Arc::default()).collect();
+        let threads = (reports.iter().enumerate())
+            .map(|(number, report)| {
+                let mut member = Member::new(client, world, crowd, number, Arc::clone(report));
                 let stop = Arc::clone(&stop);
-                std::thread::spawn(move || {
-                    while !stop.load(Ordering::Relaxed) && member.act() {}
-                    member.report
-                })
+                std::thread::spawn(move || while !stop.load(Ordering::Relaxed) && member.act() {})
             })
             .collect();
-        Self { stop, threads }
+        Self { stop, threads, reports }
+    }
+
+    /// What the crowd has been told by now.
+    pub(crate) fn so_far(&self) -> LoadReport {
+        let mut all = LoadReport::default();
+        for report in &self.reports {
+            all.append(report.lock().expect("no client of the crowd failed").clone());
+        }
+        all
     }
 
     /// Stops the crowd and collects what it was told.
@@ -74,17 +83,21 @@ impl Load {
 
     /// Waits until the crowd has stopped by itself, because the server is gone.
     #[track_caller]
-    pub(crate) fn join(self) -> LoadReport {
-        let mut all = LoadReport::default();
-        for thread in self.threads {
-            let report = thread.join().expect("a client of the crowd failed");
-            all.ledger.append(report.ledger);
-            all.unanswered += report.unanswered;
-            for (answer, count) in report.answers {
-                *all.answers.entry(answer).or_default() += count;
-            }
+    pub(crate) fn join(mut self) -> LoadReport {
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a client of the crowd failed");
         }
-        all
+        self.so_far()
+    }
+}
+
+impl LoadReport {
+    fn append(&mut self, other: Self) {
+        self.ledger.append(other.ledger);
+        self.unanswered += other.unanswered;
+        for (answer, count) in other.answers {
+            *self.answers.entry(answer).or_default() += count;
+        }
     }
 }
 
@@ -95,11 +108,17 @@ struct Member {
     shows: Vec<Show>,
     seats_max: usize,
     rng: StdRng,
-    report: LoadReport,
+    report: Arc<Mutex<LoadReport>>,
 }
 
 impl Member {
-    fn new(client: &Client, world: &World, crowd: Crowd, number: usize) -> Self {
+    fn new(
+        client: &Client,
+        world: &World,
+        crowd: Crowd,
+        number: usize,
+        report: Arc<Mutex<LoadReport>>,
+    ) -> Self {
         let own = world.users.iter().skip(number).step_by(crowd.threads);
         let users: Vec<String> = own.cloned().collect();
         assert!(!users.is_empty(), "fewer users than threads");
@@ -109,14 +128,18 @@ impl Member {
             shows: world.shows.clone(),
             seats_max: crowd.seats_max,
             rng: StdRng::seed_from_u64(crowd.seed.wrapping_add(number as u64)),
-            report: LoadReport::default(),
+            report,
         }
+    }
+
+    fn report(&self) -> MutexGuard<'_, LoadReport> {
+        self.report.lock().expect("only this thread writes")
     }
 
     /// Does one thing; false once the server does not answer.
     fn act(&mut self) -> bool {
         let open: Vec<usize> = self
-            .report
+            .report()
             .ledger
             .held
             .iter()
@@ -142,13 +165,8 @@ impl Member {
             return false;
         };
         if answer.status == 201 {
-            self.report.ledger.held.push(Held {
-                user,
-                call,
-                answer,
-                tickets,
-                ending: Ending::None,
-            });
+            let held = Held { user, call, answer, tickets, ending: Ending::None };
+            self.report().ledger.held.push(held);
         }
         true
     }
@@ -160,14 +178,16 @@ impl Member {
         } else {
             ("cancel", "cancelled")
         };
-        let held = &mut self.report.ledger.held[index];
-        held.ending = Ending::Unknown(ending);
-        let path = format!("/api/bookings/{}/{verb}", held.id());
-        let body = serde_json::json!({"user_id": held.user});
-        let Some(answer) = self.ask(&Call::post(&path, &body)) else {
+        let call = {
+            let held = &mut self.report().ledger.held[index];
+            held.ending = Ending::Unknown(ending);
+            let body = serde_json::json!({"user_id": held.user});
+            Call::post(&format!("/api/bookings/{}/{verb}", held.id()), &body)
+        };
+        let Some(answer) = self.ask(&call) else {
             return false;
         };
-        let held = &mut self.report.ledger.held[index];
+        let held = &mut self.report().ledger.held[index];
         held.ending = match answer.status {
             200 => Ending::Acknowledged(ending),
             409 if answer.code() == "booking_expired" => Ending::Acknowledged("expired"),
@@ -177,13 +197,14 @@ impl Member {
     }
 
     fn ask(&mut self, call: &Call) -> Option<Reply> {
-        if let Ok(answer) = self.client.try_send(call) {
-            let kind = (answer.status, answer.code().to_owned());
-            *self.report.answers.entry(kind).or_default() += 1;
-            Some(answer)
-        } else {
-            self.report.unanswered += 1;
-            None
+        let answer = self.client.try_send(call).ok();
+        match &answer {
+            Some(answer) => {
+                let kind = (answer.status, answer.code().to_owned());
+                *self.report().answers.entry(kind).or_default() += 1;
+            }
+            None => self.report().unanswered += 1,
         }
+        answer
     }
 }

@@ -17,7 +17,7 @@ mod time;
 mod together;
 
 pub(crate) use client::{Call, Client, Show, event_body, fresh_email, fresh_uuid};
-pub(crate) use ledger::{Holds, Ledger};
+pub(crate) use ledger::{Ending, Held, Holds, Ledger};
 pub(crate) use load::{Load, LoadReport};
 pub(crate) use raw::Raw;
 pub(crate) use reply::{Reply, minor_units};

@@ -1,5 +1,6 @@
 //! The real server in a process of its own, with a directory of its own.
 
+use std::ffi::OsString;
 use std::fs;
 use std::ops::Deref;
 use std::os::unix::process::ExitStatusExt;
@@ -21,7 +22,11 @@ const TAIL_LINES: usize = 30;
 
 /// How a server is configured; what is not said here is left at its default.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Settings(Vec<(String, String)>);
+pub(crate) struct Settings {
+    variables: Vec<(String, String)>,
+    data_dir: Option<PathBuf>,
+    launcher: Vec<OsString>,
+}
 
 impl Settings {
     pub(crate) fn new() -> Self {
@@ -29,7 +34,22 @@ impl Settings {
     }
 
     pub(crate) fn env(mut self, name: &str, value: impl ToString) -> Self {
-        self.0.push((name.to_owned(), value.to_string()));
+        self.variables.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// On this directory, which the caller keeps, instead of one that goes with the server.
+    pub(crate) fn data_dir(mut self, path: &Path) -> Self {
+        self.data_dir = Some(path.to_owned());
+        self
+    }
+
+    /// Started by this command, which must end up as the server's process itself.
+    pub(crate) fn launched_by<T: Into<OsString>>(
+        mut self,
+        command: impl IntoIterator<Item = T>,
+    ) -> Self {
+        self.launcher = command.into_iter().map(Into::into).collect();
         self
     }
 
@@ -89,15 +109,20 @@ impl Drop for Server {
 impl Server {
     /// Starts a server in a new directory and waits until it is ready.
     pub(crate) fn start(settings: Settings) -> Self {
-        let mut server = Self {
+        let mut server = Self::stopped(settings);
+        server.restart();
+        server
+    }
+
+    /// A server that has not been started yet.
+    pub(crate) fn stopped(settings: Settings) -> Self {
+        Self {
             root: TempDir::with_prefix("booking-manager-test-").expect("a temporary directory"),
             settings,
             process: None,
             client: Client::new(0),
             runs: 0,
-        };
-        server.restart();
-        server
+        }
     }
 
     /// A handle on the server for other threads.
@@ -107,7 +132,8 @@ impl Server {
 
     /// The directory of the log.
     pub(crate) fn data_dir(&self) -> PathBuf {
-        self.root.path().join("data")
+        let own = || self.root.path().join("data");
+        self.settings.data_dir.clone().unwrap_or_else(own)
     }
 
     /// The running server's process id.
@@ -122,28 +148,38 @@ impl Server {
 
     /// Starts again on the same directory and waits until it is ready.
     pub(crate) fn restart(&mut self) {
+        if let Err(status) = self.try_restart() {
+            panic!("the server ended at its start ({status:?}):\n{}", tail(&self.stderr()));
+        }
+    }
+
+    /// The same, unless the process ends before it is ready.
+    pub(crate) fn try_restart(&mut self) -> Result<(), ExitStatus> {
         assert!(self.process.is_none(), "the server still runs");
         self.runs += 1;
         let port_file = self.root.path().join(format!("port-{}", self.runs));
-        let mut child = self.spawn(&port_file, &self.stderr_path(self.runs));
-        let mut port = None;
-        wait_until(START_LIMIT, "the server listens", || {
-            let status = child.try_wait().expect("the child can be waited for");
-            assert!(
-                status.is_none(),
-                "the server ended at its start ({status:?}):\n{}",
-                tail(&self.stderr())
-            );
-            port = fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse().ok());
-            port.is_some()
+        self.process = Some(self.spawn(&port_file, &self.stderr_path(self.runs)));
+        let (mut ended, mut port) = (None, None);
+        wait_until(START_LIMIT, "the server is ready", || {
+            ended = self.ended();
+            if port.is_none() {
+                let written = fs::read_to_string(&port_file).ok();
+                port = written.and_then(|text| text.trim().parse().ok());
+                self.client = Client::new(port.unwrap_or(0));
+            }
+            // Lines are written by a thread of their own, and tests read what the start has told.
+            let is_ready = || self.is_ready() && self.stderr().contains("booking_manager: ready");
+            ended.is_some() || port.is_some() && is_ready()
         });
-        self.process = Some(child);
-        self.client = Client::new(port.expect("waited for"));
-        wait_until(START_LIMIT, "the server is ready", || self.is_ready());
-        // Lines are written by a thread of their own, and tests read what the start has told.
-        wait_until(START_LIMIT, "the server has logged its start", || {
-            self.stderr().contains("booking_manager: ready")
-        });
+        ended.map_or(Ok(()), Err)
+    }
+
+    /// How the process has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        let child = self.process.as_mut().expect("the server runs");
+        let status = child.try_wait().expect("one's own child can be waited for")?;
+        self.process = None;
+        Some(status)
     }
 
     /// Whether the server takes requests.
@@ -203,7 +239,10 @@ impl Server {
     }
 
     fn spawn(&self, port_file: &Path, stderr: &Path) -> Child {
-        Command::new(env!("CARGO_BIN_EXE_booking-manager"))
+        let mut words = self.settings.launcher.clone();
+        words.push(env!("CARGO_BIN_EXE_booking-manager").into());
+        Command::new(&words[0])
+            .args(&words[1..])
             .current_dir(self.root.path())
             .env_clear()
             .env("SERVER_HOST", "127.0.0.1")
@@ -212,7 +251,7 @@ impl Server {
             .env("PORT_FILE", port_file)
             .env("LOG_FORMAT", "text")
             .env("NO_COLOR", "1")
-            .envs(self.settings.0.iter().map(|(n, v)| (n, v)))
+            .envs(self.settings.variables.iter().map(|(n, v)| (n, v)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(stderr).expect("one's own directory can be written"))

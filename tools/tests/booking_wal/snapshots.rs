@@ -7,7 +7,7 @@ use uuid::Uuid;
 use wal::Lsn;
 
 use crate::run::{Run, run};
-use crate::story::{SEGMENT_BYTES, Story};
+use crate::story::{SEGMENT_BYTES, Story, open};
 
 fn verify(story: &Story) -> Run {
     run(story.path(), &["verify"])
@@ -43,6 +43,26 @@ fn snapshots_that_hold_what_the_log_makes_are_sound() {
     assert_eq!(json["snapshots"][2]["condition"], "sound");
     assert_eq!(json["snapshots"][2]["state_hash"], json["state_hash"]);
     assert_eq!(json["snapshots"][2]["made"], "2023-11-14T22:13:20.000Z");
+}
+
+/// As a server makes it that is asked for one and killed before anything was logged.
+#[test]
+fn a_snapshot_of_an_epoch_in_which_nothing_was_logged_is_sound() {
+    let story = Story::told();
+    let log = open(story.path());
+    let begun = log.durable();
+    drop(log);
+    assert!(begun > story.end);
+    story.snapshot(begun);
+    let told = verify(&story);
+    assert_eq!(told.code, 0, "{told:?}");
+    assert!(told.line_with("snapshot  ").contains(": sound, 10 records"), "{told:?}");
+    let stats = run(story.path(), &["stats"]);
+    assert_eq!(stats.code, 0, "{stats:?}");
+    assert_eq!(
+        stats.line_with("begun"),
+        first_of("begun         at the ", begun) + ", after 10 records"
+    );
 }
 
 #[test]

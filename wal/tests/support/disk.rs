@@ -8,6 +8,8 @@
 //!
 //! Names are durable after the directory is synced; before that a power cut keeps any prefix of
 //! the changes, as a journaling file system does.
+//!
+//! Of a snapshot's file only its position is known, and whether it is whole.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,7 +64,23 @@ impl SimFile {
 enum NameChange {
     Put(u64, Vec<u8>),
     Remove(u64),
+    PutSnapshot(u64, Contents),
+    RemoveSnapshot(u64),
 }
+
+/// What the medium has of a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Contents {
+    /// All of it.
+    Synced,
+    /// Any part.
+    Unsynced,
+    /// Not all of it.
+    Torn,
+}
+
+/// Snapshots by position.
+type Snapshots = BTreeMap<u64, Contents>;
 
 /// Shared until written, so that remembering names before a change costs nothing.
 type Files = BTreeMap<u64, Rc<SimFile>>;
@@ -71,15 +89,16 @@ type Files = BTreeMap<u64, Rc<SimFile>>;
 pub struct Disk {
     sector: usize,
     files: Files,
+    snapshots: Snapshots,
     /// Changes of names since the directory was synced, and the names before them.
     names: Vec<NameChange>,
-    named_before: Files,
+    named_before: (Files, Snapshots),
 }
 
 impl Disk {
     pub fn new(sector: usize) -> Self {
-        let files = BTreeMap::new();
-        Self { sector, files, names: Vec::new(), named_before: BTreeMap::new() }
+        let (files, snapshots) = <(Files, Snapshots)>::default();
+        Self { sector, files, snapshots, names: Vec::new(), named_before: Default::default() }
     }
 
     /// A complete, synced file gets its final name.
@@ -91,17 +110,39 @@ impl Disk {
         self.change(NameChange::Remove(base));
     }
 
+    /// A snapshot gets its final name.
+    pub fn name_snapshot(&mut self, lsn: u64, contents: Contents) {
+        self.change(NameChange::PutSnapshot(lsn, contents));
+    }
+
+    pub fn remove_snapshot(&mut self, lsn: u64) {
+        self.change(NameChange::RemoveSnapshot(lsn));
+    }
+
+    /// The snapshots that can be read, oldest first.
+    pub fn whole_snapshots(&self) -> Vec<u64> {
+        let whole = self.snapshots.iter().filter(|(_, contents)| **contents != Contents::Torn);
+        whole.map(|(&lsn, _)| lsn).collect()
+    }
+
     fn change(&mut self, change: NameChange) {
         if self.names.is_empty() {
-            self.named_before = self.files.clone();
+            self.named_before = (self.files.clone(), self.snapshots.clone());
         }
-        apply(&mut self.files, &change, self.sector);
+        apply((&mut self.files, &mut self.snapshots), &change, self.sector);
         self.names.push(change);
     }
 
     pub fn sync_directory(&mut self) {
         self.names.clear();
-        self.named_before.clear();
+        self.named_before = Default::default();
+    }
+
+    /// As if the file of a new segment had never been synced.
+    pub fn forget_sync(&mut self, base: u64) {
+        let file = Rc::make_mut(self.files.get_mut(&base).unwrap());
+        file.medium.fill(0);
+        file.dirty.fill(true);
     }
 
     pub fn write(&mut self, base: u64, range: Range<usize>, image: &[u8]) {
@@ -143,9 +184,9 @@ impl Disk {
         self.write_back_some(dice);
         if !self.names.is_empty() {
             let survive = dice.below(self.names.len() + 1);
-            let mut files = std::mem::take(&mut self.named_before);
+            let (mut files, mut snapshots) = std::mem::take(&mut self.named_before);
             for change in self.names.drain(..).take(survive) {
-                apply(&mut files, &change, self.sector);
+                apply((&mut files, &mut snapshots), &change, self.sector);
             }
             // Contents are those of the files as they are now, for those that kept their names.
             for (base, file) in &mut files {
@@ -155,7 +196,10 @@ impl Disk {
                     *file = now.clone();
                 }
             }
-            self.files = files;
+            (self.files, self.snapshots) = (files, snapshots);
+        }
+        for contents in self.snapshots.values_mut().filter(|c| **c == Contents::Unsynced) {
+            *contents = if dice.one_in(4) { Contents::Synced } else { Contents::Torn };
         }
         for file in self.files.values_mut().filter(|file| file.dirty.contains(&true)) {
             let file = Rc::make_mut(file);
@@ -179,7 +223,7 @@ impl Disk {
     }
 }
 
-fn apply(files: &mut Files, change: &NameChange, sector: usize) {
+fn apply((files, snapshots): (&mut Files, &mut Snapshots), change: &NameChange, sector: usize) {
     match change {
         NameChange::Put(base, bytes) => {
             let dirty = vec![false; bytes.len() / sector];
@@ -187,5 +231,7 @@ fn apply(files: &mut Files, change: &NameChange, sector: usize) {
             files.insert(*base, Rc::new(file));
         }
         NameChange::Remove(base) => drop(files.remove(base)),
+        NameChange::PutSnapshot(lsn, contents) => _ = snapshots.insert(*lsn, *contents),
+        NameChange::RemoveSnapshot(lsn) => _ = snapshots.remove(lsn),
     }
 }
