@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::bail;
 use booking_manager::image::snapshot::{Named, Snapshot, file_name};
 use booking_manager::image::{Image, ReplayError};
-use wal::header::{SEGMENT_HEADER_BYTES, segment_name};
+use wal::header::segment_name;
 use wal::{Lsn, Reader, Record, RecoveryError, RecoveryReport};
 
 use crate::fault::{Cause, Fault, Refusal};
