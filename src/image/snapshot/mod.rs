@@ -217,7 +217,7 @@ fn position_in(name: &str) -> Option<Lsn> {
 }
 
 /// The snapshots in a directory, the newest first. None of them has been looked into. What is no
-/// file is none, whatever its name.
+/// file, and no link to one, is none, whatever its name.
 ///
 /// # Errors
 ///
@@ -235,8 +235,12 @@ pub fn list(directory: &Path) -> Result<Vec<Named>, SnapshotError> {
         let path = entry.path();
         let name = path.file_name().and_then(|name| name.to_str());
         let Some(lsn) = name.and_then(position_in) else { continue };
-        if entry.file_type().map_err(failed())?.is_file() {
-            named.push(Named { lsn, path });
+        match fs::metadata(&path) {
+            Ok(found) if found.is_file() => named.push(Named { lsn, path }),
+            Ok(_) => {}
+            // Removed just now, or a link that leads nowhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed()(error)),
         }
     }
     named.sort_unstable_by(|a, b| b.cmp(a));
