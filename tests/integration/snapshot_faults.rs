@@ -139,7 +139,7 @@ fn a_snapshot_without_room_is_refused_and_the_log_gets_its_segments() {
     for figure in ["no room".to_owned(), (2 * SEGMENT_BYTES).to_string(), free.to_string()] {
         assert!(refused.contains(&figure), "{figure}: {refused}");
     }
-    assert_eq!(files(&disk.0, "snapshot-"), [PathBuf::new(); 0]);
+    assert_eq!(files(&disk.0, "snapshot-"), Vec::<PathBuf>::new());
     assert_eq!(server.stats()["snapshot"]["failed"], 1);
     // The log enters the segment that is ready, and makes the next one, without refusing anybody.
     let made = in_wal(&server, "segments_made");
