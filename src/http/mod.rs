@@ -31,6 +31,9 @@ mod heard;
 mod intake;
 mod json;
 mod list;
+mod openapi;
+#[doc(hidden)]
+pub mod parsers;
 mod problem;
 mod query;
 mod reply;
