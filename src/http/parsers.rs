@@ -29,13 +29,10 @@ impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         let body = String::from_utf8_lossy(&problem.body("/", "id")).into_owned();
         let (status, code) = (problem.reason.status().as_u16(), problem.reason.code());
-        let faults = match problem.reason {
-            Reason::ValidationFailed(faults) => faults
-                .into_iter()
-                .map(|fault| (fault.pointer.into_owned(), fault.detail.into_owned()))
-                .collect(),
-            _ => Vec::new(),
-        };
+        let faults =
+            if let Reason::ValidationFailed(faults) = problem.reason { faults } else { Vec::new() };
+        let faults = faults.into_iter().map(|f| (f.pointer.into_owned(), f.detail.into_owned()));
+        let faults = faults.collect();
         Self { status, code, faults, body }
     }
 }

@@ -118,9 +118,10 @@ fn conflict(slot: u32, status: TicketStatus) -> Conflict {
 fn every() -> BTreeMap<&'static str, Sample> {
     let mut samples = BTreeMap::new();
     for reason in successors(Some(Reason::MalformedRequest), after) {
-        let problem = match reason {
-            Reason::Engine(refusal) => Problem::from(refusal),
-            reason => reason.into(),
+        let problem = if let Reason::Engine(refusal) = reason {
+            refusal.into()
+        } else {
+            Problem::from(reason)
         };
         let body = problem.body("/api/bookings", "662c23e1d16495740000000000000003");
         let body = serde_json::from_slice(&body).unwrap();
