@@ -31,6 +31,8 @@ mod heard;
 mod intake;
 mod json;
 mod list;
+#[cfg(all(test, booking_shuttle))]
+mod models;
 mod problem;
 mod query;
 mod reply;
