@@ -6,8 +6,6 @@
 //! everybody sleeps, so a client that is not told fails a model. (A background thread that is not woken
 //! does not: parked threads may wake by themselves. That is for `append` as well.) Time is made up (see `stopwatch`), so nothing
 //! waits for the clock.
-//!
-//! One mistake is kept as a control: a log that tells nobody of its progress.
 
 use std::{
     collections::BTreeMap,
@@ -62,15 +60,8 @@ struct Scene {
     written: Mutex<BTreeMap<Lsn, Vec<u8>>>,
 }
 
-/// Whether those who wait are told.
-#[derive(Copy, Clone, PartialEq, Eq)]
-enum Told {
-    Yes,
-    No,
-}
-
 impl Scene {
-    fn new(durability: Durability, told: Told) -> Arc<Self> {
+    fn new(durability: Durability) -> Arc<Self> {
         let directory = directory();
         let mut options = Options::new(directory.path());
         options.segment_bytes = SEGMENT_BYTES;
@@ -81,14 +72,12 @@ impl Scene {
         let written = Mutex::default();
         let scene = Self { log, directory, told: count, progress, written };
         let scene = Arc::new(scene);
-        if told == Told::Yes {
-            let waker = Arc::downgrade(&scene);
-            scene.log.on_progress(Box::new(move || {
-                if let Some(scene) = waker.upgrade() {
-                    scene.wake();
-                }
-            }));
-        }
+        let waker = Arc::downgrade(&scene);
+        scene.log.on_progress(Box::new(move || {
+            if let Some(scene) = waker.upgrade() {
+                scene.wake();
+            }
+        }));
         scene
     }
 
@@ -174,7 +163,7 @@ fn bytes() -> usize {
 }
 
 fn appenders_and_waiters(durability: Durability) {
-    let scene = Scene::new(durability, Told::Yes);
+    let scene = Scene::new(durability);
     let threads = [(); 3].map(|()| {
         scene.spawn(|scene| {
             for _ in 0..3 {
@@ -205,7 +194,7 @@ fn answers_at_an_interval_or_at_once_arrive_as_well() {
 #[test]
 fn old_segments_go_while_others_append() {
     sample(|| {
-        let scene = Scene::new(Durability::Commit, Told::Yes);
+        let scene = Scene::new(Durability::Commit);
         let appenders = [(), ()].map(|()| {
             scene.spawn(|scene| {
                 for _ in 0..4 {
@@ -232,7 +221,7 @@ fn old_segments_go_while_others_append() {
 #[test]
 fn closing_beside_appenders_loses_nothing() {
     sample(|| {
-        let scene = Scene::new(Durability::Commit, Told::Yes);
+        let scene = Scene::new(Durability::Commit);
         let appenders = [(), ()].map(|()| {
             scene.spawn(|scene| {
                 for _ in 0..3 {
@@ -255,7 +244,7 @@ fn closing_beside_appenders_loses_nothing() {
 #[test]
 fn a_failure_reaches_everybody() {
     sample(|| {
-        let scene = Scene::new(Durability::Commit, Told::Yes);
+        let scene = Scene::new(Durability::Commit);
         let appenders = [(), ()].map(|()| {
             scene.spawn(|scene| {
                 loop {
@@ -275,21 +264,5 @@ fn a_failure_reaches_everybody() {
         let durable = scene.log.durable();
         scene.log.kick();
         assert_eq!(scene.log.durable(), durable, "nothing moves any more");
-    });
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn who_waits_and_is_never_told_sleeps_for_ever() {
-    sample(|| {
-        let scene = Scene::new(Durability::Commit, Told::No);
-        // Nothing may be dropped after the execution, which the deadlock ends.
-        std::mem::forget(Arc::clone(&scene));
-        let waiter = scene.spawn(|scene| {
-            if let Some(end) = scene.append(10).expect("the log runs") {
-                scene.wait(end).expect("nothing fails");
-            }
-        });
-        waiter.join().expect("no panic");
     });
 }
