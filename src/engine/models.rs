@@ -4,8 +4,7 @@
 //! The log is replaced by one that can be read afterwards ([`ledger`]), papaya's map by one that the
 //! model checkers understand ([`crate::sync::map`]). `whole` runs all of the engine on the real log.
 //! Not modelled, since neither checker sees into them: the cells of `table` (`OnceBox`, `OnceLock`),
-//! papaya and `arc-swap`; under the models each of their operations is one step, and the stress test
-//! runs them as they are.
+//! papaya and `arc-swap`; under the models each of their operations is one step.
 //!
 //! Mistakes are kept beside the models, as what the doubles do wrong when a control asks for it: the
 //! tests that must panic. Others were made by hand in the code of the slots, and found by the models
