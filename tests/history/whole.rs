@@ -15,7 +15,7 @@ const ROUND_OPERATIONS: u64 = 125_000;
 /// How many rounds there are at least: one less kills.
 const ROUNDS_MIN: u64 = 8;
 /// How long holds last: longer than a restart, so that some outlive it.
-const HOLD_SECONDS: u32 = 2;
+const HOLD_SECONDS: u32 = 3;
 const MEMBERS: usize = 64;
 const WATCHERS: usize = 8;
 
