@@ -215,7 +215,7 @@ impl<'p> Writer<'p> {
     }
 
     /// Asks the kernel to begin writing back what is behind `handed_over`. For pages that are dirty
-    /// that is what the advice not to need them does on Linux (`mm/fadvise.c`); elsewhere, or if it
+    /// that is what the advice not to need them is expected to do on Linux; elsewhere, or if it
     /// is refused, the one sync at the end has more to do.
     fn begin_write_back(&mut self) {
         let length = NonZeroU64::new(self.bytes - self.handed_over);
