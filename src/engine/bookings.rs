@@ -105,6 +105,8 @@ impl Engine {
                     return Err(Refusal::SeatsUnavailable(conflicts(event, user, &taken)));
                 };
                 let subject = Subject::HeldAlready(event.id.number, number);
+                // Two requests at once: the other may have made it after this one read the clock.
+                let now = now.max(row.terms.created_at);
                 let position = self.bind(stamp, subject, now, key)?;
                 Ok((self.made(event, number, row, Hold::Existing, now), position))
             }

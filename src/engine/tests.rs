@@ -153,6 +153,35 @@ fn a_users_repeat_gets_the_booking_back_and_an_overlap_names_it() {
     assert!(conflicts.iter().all(|conflict| conflict.held_by_you.is_none()));
 }
 
+/// Of two requests at once, the one that comes second may have read the clock first.
+#[test]
+fn a_users_repeat_is_never_answered_before_the_booking_was_made() {
+    const ROUNDS: usize = 5_000;
+    let fixture = Fixture::new();
+    let user = fixture.user("ada");
+    let (event, tickets) = fixture.event(u32::try_from(ROUNDS).unwrap());
+    let turn = AtomicUsize::new(0);
+    let client = || {
+        let mut early = Vec::new();
+        for (round, ticket) in tickets.iter().enumerate() {
+            // Relaxed: it only brings the two close together.
+            turn.fetch_add(1, Ordering::Relaxed);
+            while turn.load(Ordering::Relaxed) < 2 * (round + 1) {
+                std::hint::spin_loop();
+            }
+            fixture.clock.advance(Duration::from_millis(1));
+            let made = fixture.hold(user, event, std::slice::from_ref(ticket)).unwrap();
+            early.extend((made.answered_at < made.booking.created_at).then_some(made));
+        }
+        early
+    };
+    let early = std::thread::scope(|scope| {
+        let other = scope.spawn(client);
+        [client(), other.join().unwrap()].concat()
+    });
+    assert_eq!(early, []);
+}
+
 #[test]
 fn a_user_with_a_live_booking_is_not_deleted() {
     let fixture = Fixture::new();
