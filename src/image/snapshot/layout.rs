@@ -10,9 +10,11 @@ pub(super) const HEADER_BYTES: usize = 96;
 pub(super) const BLOCK_HEADER_BYTES: usize = 16;
 /// The longest payload of a block.
 pub(super) const BLOCK_BYTES_MAX: usize = 1 << 20;
-/// A block is ended at this size; no entry is longer than the rest.
+/// A block is ended at this size.
 pub(super) const BLOCK_BYTES_FULL: usize = 64 << 10;
-const _: () = assert!(BLOCK_BYTES_FULL + crate::codec::FACT_BYTES_MAX < BLOCK_BYTES_MAX);
+/// No entry is longer: each holds the texts and lists of one fact.
+pub(super) const ENTRY_BYTES_MAX: usize = crate::codec::FACT_BYTES_MAX;
+const _: () = assert!(BLOCK_BYTES_FULL + ENTRY_BYTES_MAX < BLOCK_BYTES_MAX);
 
 pub(super) type Layout = Configuration<LittleEndian, Fixint, Limit<BLOCK_BYTES_MAX>>;
 pub(super) const LAYOUT: Layout =

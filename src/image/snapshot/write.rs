@@ -11,8 +11,8 @@ use rustix::fs::Advice;
 use wal::LockedDirectory;
 
 use super::layout::{
-    BLOCK_BYTES_FULL, BLOCK_HEADER_BYTES, BookingV1, EventV1, FooterV1, HEADER_BYTES, KeyV1, Kind,
-    LAYOUT, MAGIC, MAJOR, MINOR, UserV1,
+    BLOCK_BYTES_FULL, BLOCK_HEADER_BYTES, BookingV1, ENTRY_BYTES_MAX, EventV1, FooterV1,
+    HEADER_BYTES, KeyV1, Kind, LAYOUT, MAGIC, MAJOR, MINOR, UserV1,
 };
 use super::room::Room;
 use super::{Snapshot, SnapshotError, Summary, file_name};
@@ -105,8 +105,9 @@ struct Writer<'p> {
     /// Up to where writing back was begun.
     handed_over: u64,
     kind: Kind,
-    /// Block header and payload of the block that is being filled.
-    block: Vec<u8>,
+    /// Block header and payload of the block that is being filled, and what it is filled up to.
+    block: Box<[u8]>,
+    filled: usize,
     entries: u32,
 }
 
@@ -141,7 +142,8 @@ impl<'p> Writer<'p> {
             bytes: HEADER_BYTES as u64,
             handed_over: 0,
             kind: Kind::Users,
-            block: vec![0; BLOCK_HEADER_BYTES],
+            block: vec![0; BLOCK_HEADER_BYTES + BLOCK_BYTES_FULL + ENTRY_BYTES_MAX].into(),
+            filled: BLOCK_HEADER_BYTES,
             entries: 0,
         })
     }
@@ -177,11 +179,12 @@ impl<'p> Writer<'p> {
 
     fn entry(&mut self, kind: Kind, entry: impl Encode) -> Result<(), Stopped> {
         // An event begins a block, so that the bookings in a block are of one event.
-        if kind != self.kind || kind == Kind::Event || self.block.len() >= BLOCK_BYTES_FULL {
+        if kind != self.kind || kind == Kind::Event || self.filled >= BLOCK_BYTES_FULL {
             self.end_block()?;
             self.kind = kind;
         }
-        bincode::encode_into_std_write(entry, &mut self.block, LAYOUT)
+        // Into a slice: each field is a copy of a known length there, and a call in a `Vec`.
+        self.filled += bincode::encode_into_slice(entry, &mut self.block[self.filled..], LAYOUT)
             .expect("an entry fits into a block, as asserted in `layout`");
         self.entries += 1;
         Ok(())
@@ -191,17 +194,18 @@ impl<'p> Writer<'p> {
         if self.entries == 0 {
             return Ok(());
         }
-        let length = u32::try_from(self.block.len() - BLOCK_HEADER_BYTES)
+        let block = &mut self.block[..self.filled];
+        let length = u32::try_from(block.len() - BLOCK_HEADER_BYTES)
             .expect("bounded by the size of a block");
-        self.block[4..8].copy_from_slice(&length.to_le_bytes());
-        self.block[8..10].copy_from_slice(&(self.kind as u16).to_le_bytes());
-        self.block[10..12].copy_from_slice(&[0; 2]);
-        self.block[12..16].copy_from_slice(&self.entries.to_le_bytes());
-        let crc = block_crc(self.seed, self.index, &self.block[4..]);
-        self.block[..4].copy_from_slice(&crc.to_le_bytes());
-        self.file.write_all(&self.block)?;
-        self.bytes += self.block.len() as u64;
-        self.block.truncate(BLOCK_HEADER_BYTES);
+        block[4..8].copy_from_slice(&length.to_le_bytes());
+        block[8..10].copy_from_slice(&(self.kind as u16).to_le_bytes());
+        block[10..12].copy_from_slice(&[0; 2]);
+        block[12..16].copy_from_slice(&self.entries.to_le_bytes());
+        let crc = block_crc(self.seed, self.index, &block[4..]);
+        block[..4].copy_from_slice(&crc.to_le_bytes());
+        self.file.write_all(block)?;
+        self.bytes += block.len() as u64;
+        self.filled = BLOCK_HEADER_BYTES;
         self.entries = 0;
         self.index += 1;
         self.room.written(self.bytes).map_err(Stopped::WithoutRoom)?;
