@@ -1,0 +1,150 @@
+//! The order of the calls that a crash between any two of them depends on, read from a trace.
+//!
+//! A name is given to what was synced, and counts once its directory was synced: only then may
+//! anything be stored in a new segment, or removed because a new snapshot stands for it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::harness::Settings;
+use crate::means::{report, skipped};
+use crate::script::{Length, Told, play};
+use crate::trace::{Call, Role, Strace, calls, is_possible};
+
+/// What a call does to a file, by the file's name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Act {
+    Write(String),
+    Sync(String),
+    SyncDirectory,
+    Name { from: String, to: String },
+    Map(String),
+    Remove(String),
+}
+
+/// How often things were seen in good order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Seen {
+    names: u32,
+    maps: u32,
+    removals: u32,
+}
+
+/// The files that a line names, in its order.
+fn names(line: &str, directory: &Path) -> Vec<String> {
+    let under = format!("{}/", directory.display());
+    let ends = |c: char| c == '"' || c == '>';
+    let pieces = line.split(&under).skip(1);
+    pieces.filter_map(|piece| piece.split(ends).next()).map(str::to_owned).collect()
+}
+
+fn act(call: &Call, directory: &Path) -> Option<Act> {
+    if !call.line.contains(" = ") || call.line.contains(" = -1 ") {
+        return None;
+    }
+    let mut names = names(&call.line, directory).into_iter();
+    match call.name.as_str() {
+        "write" | "pwrite64" | "fallocate" | "ftruncate" => names.next().map(Act::Write),
+        "fsync" | "fdatasync" => Some(names.next().map_or(Act::SyncDirectory, Act::Sync)),
+        "mmap" => names.next().map(Act::Map),
+        "unlink" | "unlinkat" => names.next().map(Act::Remove),
+        name if name.starts_with("rename") => {
+            Some(Act::Name { from: names.next()?, to: names.next()? })
+        }
+        _ => None,
+    }
+}
+
+/// What is out of order.
+fn offence(acts: &[Act]) -> Result<Seen, String> {
+    let (mut unsynced, mut unsettled) = (BTreeSet::new(), BTreeSet::new());
+    let mut seen = Seen::default();
+    for act in acts {
+        match act {
+            Act::Write(file) => _ = unsynced.insert(file.clone()),
+            Act::Sync(file) => _ = unsynced.remove(file),
+            Act::SyncDirectory => unsettled.clear(),
+            Act::Name { from, to } => {
+                if unsynced.contains(from) {
+                    return Err(format!("{from} was named {to} before it was synced"));
+                }
+                unsettled.insert(to.clone());
+                seen.names += 1;
+            }
+            Act::Map(file) => {
+                if unsettled.contains(file) {
+                    return Err(format!("{file} was mapped before its name was synced"));
+                }
+                seen.maps += 1;
+            }
+            Act::Remove(file) => {
+                if let Some(other) = unsettled.first().filter(|_| !file.ends_with(".tmp")) {
+                    return Err(format!("{file} was removed before the name {other} was synced"));
+                }
+                if file.ends_with(".seg") {
+                    // The names of segments go one by one.
+                    unsettled.insert(file.clone());
+                }
+                seen.removals += 1;
+            }
+        }
+    }
+    Ok(seen)
+}
+
+/// What a thread of a server does while segments are filled, made and removed.
+fn acts(role: Role) -> Vec<Act> {
+    let root = TempDir::new().unwrap();
+    let (data, output) = (root.path().join("data"), root.path().join("trace"));
+    let settings = Settings::new().env("WAL_SEGMENT_BYTES", 1 << 20).env("WAL_RETAIN_BYTES", 0);
+    let mut server = settings.data_dir(&data).start();
+    let told = Told::begin(&server);
+    let strace = Strace::attach(&server, role, None, &output);
+    assert_eq!(play(&mut server, told, Length::Full).ended, None);
+    drop(strace);
+    server.kill9();
+    calls(&output, &data).iter().filter_map(|call| act(call, &data)).collect()
+}
+
+#[test]
+fn names_are_given_to_what_is_synced_and_count_when_they_are() {
+    if let Err(why) = is_possible() {
+        return skipped(&why);
+    }
+    let preparer = offence(&acts(Role::Preparer)).unwrap();
+    let checkpoints = offence(&acts(Role::Checkpoint)).unwrap();
+    report(&format!("preparer {preparer:?}, checkpoints {checkpoints:?}"));
+    assert!(preparer.names > 0 && preparer.maps > 0, "no segment was made");
+    assert!(checkpoints.names > 1 && checkpoints.removals > 0, "nothing was removed");
+}
+
+#[test]
+fn what_is_out_of_order_is_reported() {
+    let line = |name: &str, line: &str| Call { name: name.into(), ordinal: 1, line: line.into() };
+    let acts = |calls: &[Call]| -> Vec<Act> {
+        calls.iter().filter_map(|call| act(call, Path::new("/d"))).collect()
+    };
+    let write = line("write", "write(3</d/a.tmp>, \"x\", 1) = 1");
+    let sync = line("fdatasync", "fdatasync(3</d/a.tmp>) = 0");
+    let failed = line("fdatasync", "fdatasync(3</d/a.tmp>) = -1 EIO (Input/output error)");
+    let name = line("rename", "rename(\"/d/a.tmp\", \"/d/a\") = 0");
+    let settle = line("fsync", "fsync(4</d>) = 0");
+    let map = line("mmap", "mmap(0x1, 2, PROT_READ, MAP_SHARED, 3</d/a>, 0) = 0x1");
+    let remove = line("unlink", "unlink(\"/d/wal-1.seg\") = 0");
+    let good = [&write, &sync, &name, &settle, &map, &remove, &settle, &remove].map(Clone::clone);
+    assert_eq!(offence(&acts(&good)), Ok(Seen { names: 1, maps: 1, removals: 2 }));
+    for (bad, reason) in [
+        (vec![&write, &name], "before it was synced"),
+        (vec![&write, &failed, &name], "before it was synced"),
+        (vec![&sync, &write, &name], "before it was synced"),
+        (vec![&write, &sync, &name, &map], "mapped before its name"),
+        (vec![&write, &sync, &name, &remove], "removed before the name a"),
+        (vec![&remove, &remove], "removed before the name wal-1.seg"),
+    ] {
+        let bad: Vec<Call> = bad.into_iter().cloned().collect();
+        let said = offence(&acts(&bad)).unwrap_err();
+        assert!(said.contains(reason), "{said}");
+    }
+}

@@ -1,0 +1,420 @@
+//! System calls that fail, or that are the last before a kill: the N-th of each kind in each thread
+//! of a real server, one in a run.
+//!
+//! What must hold each time: nothing that was acknowledged is lost; a failed sync, or anything else
+//! that leaves the log in doubt, ends the service (503 for all, then an exit code); what can be waited
+//! for, a full disk above all, does not, and reads go on; and what is left on the disk is sound, which
+//! `booking-wal verify` and a new server agree on.
+//!
+//! First the calls of a run without a fault are counted, by thread and name; only those on files of
+//! the data directory count. Then for each of them, and each fault, the same script runs again. The
+//! long run takes all, the quick one the first of each kind and a random sample of the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process::ExitStatus;
+use std::sync::Mutex;
+use std::thread;
+
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom as _;
+use tempfile::TempDir;
+
+use crate::audit::{Sound, expect_sound, logged, restart_soundly};
+use crate::harness::{Server, Settings};
+use crate::means::{Extent, extent, quick_place, report, skipped};
+use crate::script::{Length, Played, Told, play};
+use crate::trace::{Role, Strace, after_fault, calls, is_possible, launcher};
+
+const SIGKILL: i32 = 9;
+/// The exit code of a server whose disk has failed.
+const INPUT_OUTPUT: i32 = 74;
+/// Runs at a time: most of one is waiting for processes to start and to end.
+const AT_ONCE: usize = 4;
+/// Of each part, beyond the first call of each kind, in the quick run.
+const SAMPLE: usize = 6;
+const PLACE_BYTES: u64 = 256 << 20;
+
+/// What happens instead of a call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Fault {
+    Eio,
+    Enospc,
+    /// `ENOSPC`, for all calls from there on, until the tracer goes.
+    StaysFull,
+    Kill,
+}
+
+/// One run.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Case {
+    role: Role,
+    name: String,
+    ordinal: usize,
+    fault: Fault,
+}
+
+/// What a fault must lead to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    /// The process is killed.
+    Killed,
+    /// The log has failed.
+    Stops,
+    /// The service goes on.
+    GoesOn,
+    /// A start that fails, or goes on.
+    Either,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Outcome {
+    Killed,
+    Stopped,
+    WentOn,
+    /// This time the thread made fewer calls.
+    NotMet,
+}
+
+/// What the runs are about: the first thread while it starts on what an earlier life left, or
+/// another one while it works.
+struct Part {
+    role: Role,
+    /// What a server left that was killed.
+    left: Option<(TempDir, Told, Sound)>,
+}
+
+impl Fault {
+    fn applies(self, role: Role, name: &str) -> bool {
+        let reads = ["pread64", "read", "getdents64"].contains(&name);
+        match self {
+            Self::Eio | Self::Kill => true,
+            Self::Enospc => !reads,
+            Self::StaysFull => {
+                role == Role::Preparer && ["fallocate", "pwrite64", "openat"].contains(&name)
+            }
+        }
+    }
+}
+
+impl Case {
+    /// As strace takes it.
+    fn injection(&self) -> String {
+        let Self { name, ordinal, fault, .. } = self;
+        let (what, on) = match fault {
+            Fault::Eio => ("error=EIO", ""),
+            Fault::Enospc => ("error=ENOSPC", ""),
+            Fault::StaysFull => ("error=ENOSPC", "+"),
+            Fault::Kill => ("signal=KILL", ""),
+        };
+        format!("{name}:{what}:when={ordinal}{on}")
+    }
+
+    fn due(&self) -> Due {
+        let full = matches!(self.fault, Fault::Enospc | Fault::StaysFull);
+        match self.role {
+            _ if self.fault == Fault::Kill => Due::Killed,
+            Role::Main => Due::Either,
+            // No booking depends on a snapshot, nor on the removal of what is old.
+            Role::Checkpoint => Due::GoesOn,
+            // Making a segment can be tried again as long as it is nobody's yet.
+            Role::Preparer
+                if full && ["openat", "fallocate", "pwrite64", "rename"].contains(&&*self.name) =>
+            {
+                Due::GoesOn
+            }
+            Role::Preparer | Role::Syncer => Due::Stops,
+        }
+    }
+}
+
+fn settings() -> Settings {
+    Settings::new()
+        .env("WAL_SEGMENT_BYTES", 1 << 20)
+        .env("WAL_RETAIN_BYTES", 0)
+        .env("REQUEST_TIMEOUT_SECONDS", 10)
+}
+
+fn directory() -> TempDir {
+    let place = quick_place(PLACE_BYTES);
+    TempDir::with_prefix_in("booking-manager-faults-", place).expect("a temporary directory")
+}
+
+/// Copies the files of a data directory.
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+impl Part {
+    /// A server at work, one of whose threads is looked at.
+    fn working(role: Role) -> Self {
+        Self { role, left: None }
+    }
+
+    /// A server that starts on a log with snapshots, with a segment that was made ahead, and with
+    /// half of a segment and of a snapshot.
+    fn starting() -> Self {
+        let left = directory();
+        let data = left.path().join("data");
+        let mut server = settings().data_dir(&data).start();
+        let told = Told::begin(&server);
+        let played = play(&mut server, told, Length::Full);
+        assert_eq!(played.ended, None);
+        server.kill9();
+        fs::write(data.join("wal-00000000deadb000.seg.tmp"), [1; 8_192]).unwrap();
+        fs::write(data.join("snapshot-00000000deadbeef.snap.tmp"), [1; 8_192]).unwrap();
+        let sound = expect_sound(&data);
+        Self { role: Role::Main, left: Some((left, played.told, sound)) }
+    }
+
+    fn length(&self) -> Length {
+        match self.role {
+            Role::Main | Role::Syncer => Length::Short,
+            Role::Preparer | Role::Checkpoint => Length::Full,
+        }
+    }
+
+    /// All runs that there can be, by a run without a fault.
+    fn cases(&self) -> Vec<Case> {
+        let (root, output) = (directory(), "trace");
+        let data = root.path().join("data");
+        let output = root.path().join(output);
+        let (mut server, _) = self.start(&data, None, &output).expect("nothing fails");
+        let strace = self.attach(&server, None, &output);
+        if self.role != Role::Main {
+            let told = Told::begin(&server);
+            let played = play(&mut server, told, self.length());
+            assert_eq!(played.ended, None);
+        }
+        drop(strace);
+        server.kill9();
+        let mut cases = Vec::new();
+        for call in calls(&output, &data) {
+            for fault in [Fault::Eio, Fault::Enospc, Fault::StaysFull, Fault::Kill] {
+                if fault.applies(self.role, &call.name) {
+                    let name = call.name.clone();
+                    cases.push(Case { role: self.role, name, ordinal: call.ordinal, fault });
+                }
+            }
+        }
+        cases
+    }
+
+    /// Starts a server on a copy of what was left, or on nothing; its first thread is traced if that
+    /// is the one to look at.
+    fn start(
+        &self,
+        data: &Path,
+        fault: Option<&str>,
+        output: &Path,
+    ) -> Result<(Server, Option<&Sound>), ExitStatus> {
+        let mut settings = settings().data_dir(data);
+        let mut sound = None;
+        if let Some((left, _, left_sound)) = &self.left {
+            copy_files(&left.path().join("data"), data);
+            sound = Some(left_sound);
+        }
+        if self.role == Role::Main {
+            settings = settings.launched_by(launcher(fault, output));
+        }
+        let mut server = Server::stopped(settings);
+        server.try_restart().map(|()| (server, sound))
+    }
+
+    fn attach(&self, server: &Server, fault: Option<&str>, output: &Path) -> Option<Strace> {
+        (self.role != Role::Main).then(|| Strace::attach(server, self.role, fault, output))
+    }
+
+    /// One run: the fault is met, and everything holds.
+    fn run(&self, case: &Case) -> Outcome {
+        let root = directory();
+        let (data, output) = (root.path().join("data"), root.path().join("trace"));
+        let injection = case.injection();
+        let (outcome, told) = match self.start(&data, Some(&injection), &output) {
+            Err(status) => (case.check_end(status, &output), None),
+            Ok((mut server, _)) => {
+                let told = Told::begin(&server);
+                let strace = self.attach(&server, Some(&injection), &output);
+                let played = match case.fault {
+                    Fault::StaysFull => play_on_a_full_disk(&mut server, told, strace),
+                    _ => play(&mut server, told, self.length()),
+                };
+                let outcome = case.check(&played, &output);
+                if played.ended.is_none() {
+                    server.kill9();
+                }
+                (outcome, Some(played.told))
+            }
+        };
+        self.check_what_is_left(&data, told.as_ref());
+        outcome
+    }
+
+    /// The directory is sound, and a server makes of it what clients were told.
+    fn check_what_is_left(&self, data: &Path, told: Option<&Told>) {
+        if told.is_none()
+            && let Some((_, _, before)) = &self.left
+        {
+            assert_eq!(&expect_sound(data).state_hash, &before.state_hash, "the state changed");
+        }
+        let mut server = restart_soundly(settings(), data);
+        if let Some((_, before, _)) = &self.left {
+            before.check(&server);
+        }
+        if let Some(told) = told {
+            told.check(&server);
+        }
+        let show = server.create_show(1);
+        server.hold(&server.create_user(), &show.id, &show.tickets);
+        assert_eq!(server.terminate().code(), Some(0), "{}", server.stderr());
+        assert_eq!(expect_sound(data).state_hash, logged(&server, "stopped", "state_hash"));
+    }
+}
+
+/// The disk is full from the fault on: then nothing more is taken, until there is space again.
+fn play_on_a_full_disk(server: &mut Server, told: Told, strace: Option<Strace>) -> Played {
+    let mut told = told;
+    for _ in 0..12 {
+        let refused = told.answers.keys().any(|(status, _)| *status == 503);
+        if refused {
+            drop(strace);
+            return play(server, told, Length::Short);
+        }
+        let played = play(server, told, Length::Enlarging);
+        if played.ended.is_some() {
+            return played;
+        }
+        told = played.told;
+    }
+    panic!("a full disk refuses nothing: {:?}", told.answers);
+}
+
+impl Case {
+    /// What came of it, which must be what is due.
+    fn check(&self, played: &Played, output: &Path) -> Outcome {
+        if let Some(status) = played.ended {
+            return self.check_end(status, output);
+        }
+        if self.fault == Fault::Kill || after_fault(output).is_none() {
+            return Outcome::NotMet;
+        }
+        assert!(matches!(self.due(), Due::GoesOn | Due::Either), "the service went on");
+        Outcome::WentOn
+    }
+
+    fn check_end(&self, status: ExitStatus, output: &Path) -> Outcome {
+        use std::os::unix::process::ExitStatusExt as _;
+        if self.fault == Fault::Kill {
+            assert_eq!(status.signal(), Some(SIGKILL), "ended otherwise: {status}");
+            return Outcome::Killed;
+        }
+        let after = after_fault(output).expect("the process ended without having met the fault");
+        match self.due() {
+            Due::Stops => assert_eq!(status.code(), Some(INPUT_OUTPUT), "{status}"),
+            Due::Either => assert!(status.code().is_some_and(|code| code > 0), "{status}"),
+            Due::GoesOn | Due::Killed => panic!("the service ended: {status}"),
+        }
+        if self.name.ends_with("sync") {
+            assert!(!after.contains("sync("), "a sync was tried again:\n{after}");
+        }
+        Outcome::Stopped
+    }
+}
+
+/// All in the long run; in the quick one the first of each kind, and some others.
+fn chosen(mut cases: Vec<Case>, rng: &mut StdRng) -> Vec<Case> {
+    if extent() == Extent::Long {
+        return cases;
+    }
+    let mut kinds = BTreeSet::new();
+    let first = |case: &Case| kinds.insert((case.name.clone(), case.fault));
+    let (mut chosen, mut others): (Vec<_>, Vec<_>) = cases.drain(..).partition(first);
+    others.shuffle(rng);
+    chosen.extend(others.into_iter().take(SAMPLE));
+    chosen
+}
+
+/// Runs the cases of a part, several at a time; gives how they ended, and those that failed.
+fn run_all(part: &Part, cases: Vec<Case>) -> (BTreeMap<(String, Outcome), u64>, Vec<Case>) {
+    let (cases, tally) = (Mutex::new(cases), Mutex::new(BTreeMap::new()));
+    let failed = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let Some(case) = cases.lock().unwrap().pop() else { return };
+                    let run = catch_unwind(AssertUnwindSafe(|| part.run(&case)));
+                    if let Ok(outcome) = run {
+                        let kind = (format!("{} {:?}", case.name, case.fault), outcome);
+                        *tally.lock().unwrap().entry(kind).or_default() += 1;
+                    } else {
+                        report(&format!("FAILED: {case:?}"));
+                        failed.lock().unwrap().push(case);
+                    }
+                }
+            });
+        }
+    });
+    (tally.into_inner().unwrap(), failed.into_inner().unwrap())
+}
+
+fn try_part(part: &Part) {
+    let seed: u64 = rand::random();
+    let cases = part.cases();
+    let all = cases.len();
+    assert!(all > 0, "no calls were seen");
+    let chosen = chosen(cases, &mut StdRng::seed_from_u64(seed));
+    let count = chosen.len();
+    let (tally, failed) = run_all(part, chosen);
+    let met: u64 = tally.iter().filter(|((_, o), _)| *o != Outcome::NotMet).map(|(_, n)| n).sum();
+    report(&format!("{:?}: seed {seed}, {count} of {all} faults, {met} met: {tally:?}", part.role));
+    assert_eq!(failed, [], "see above");
+    // How many calls there are varies: a syncer makes fewer when more is asked at a time. But no
+    // kind of fault may have been met by none.
+    let kinds: BTreeSet<_> = tally.keys().map(|(kind, _)| kind).collect();
+    let met = tally.keys().filter(|(_, outcome)| *outcome != Outcome::NotMet);
+    assert_eq!(met.map(|(kind, _)| kind).collect::<BTreeSet<_>>(), kinds, "faults that nothing met");
+}
+
+/// A part, unless there can be no tracing here.
+fn try_if_possible(part: impl FnOnce() -> Part) {
+    match is_possible() {
+        Ok(()) => try_part(&part()),
+        Err(why) => skipped(&why),
+    }
+}
+
+#[test]
+fn faults_of_the_syncer() {
+    try_if_possible(|| Part::working(Role::Syncer));
+}
+
+#[test]
+fn faults_of_the_preparer() {
+    try_if_possible(|| Part::working(Role::Preparer));
+}
+
+#[test]
+fn faults_of_the_checkpoints() {
+    try_if_possible(|| Part::working(Role::Checkpoint));
+}
+
+#[test]
+fn faults_of_a_first_start() {
+    try_if_possible(|| Part::working(Role::Main));
+}
+
+#[test]
+fn faults_of_a_restart() {
+    try_if_possible(Part::starting);
+}

@@ -1,0 +1,165 @@
+//! strace: a server's system calls, seen and made to fail.
+//!
+//! Faults are aimed at one thread, because strace counts the calls of each thread by itself: the
+//! N-th `fdatasync` of the syncer is one call, the N-th of the process is not. The first thread is
+//! watched from the beginning of its life, the others once the server is ready.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{Server, wait_until};
+use crate::means::{LIMIT, program};
+
+/// The calls that can hurt a log, or that recovery depends on.
+const CALLS: &str = "trace=fdatasync,fsync,fallocate,?rename,renameat,renameat2,mmap,openat,\
+                     pwrite64,write,ftruncate,?unlink,unlinkat,pread64,read,getdents64";
+
+/// A thread of the server.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Role {
+    /// Recovers, and begins the new epoch.
+    Main,
+    Syncer,
+    Preparer,
+    Checkpoint,
+}
+
+/// One system call on a file of the data directory.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Call {
+    pub(crate) name: String,
+    /// The how manyth of its name in its thread, calls on other files included.
+    pub(crate) ordinal: usize,
+    /// The line that strace wrote.
+    pub(crate) line: String,
+}
+
+/// A strace at work on some thread of a server; dropping it lets the thread go.
+#[derive(Debug)]
+pub(crate) struct Strace(Child);
+
+impl Role {
+    /// What the server calls the thread.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Main => "booking-manager",
+            Self::Syncer => "wal-syncer",
+            Self::Preparer => "wal-preparer",
+            Self::Checkpoint => "checkpoint",
+        }
+    }
+}
+
+/// Whether strace can be had, and may trace.
+///
+/// # Errors
+/// Why not, for a test that is skipped.
+pub(crate) fn is_possible() -> Result<(), String> {
+    let strace = program("strace", "strace")?;
+    let traced = Command::new(strace).args(["-qq", "-o", "/dev/null", "true"]).output();
+    match traced {
+        Ok(output) if output.status.success() => Ok(()),
+        other => Err(format!("tracing is not permitted: {other:?}")),
+    }
+}
+
+fn options(fault: Option<&str>, output: &Path) -> Vec<String> {
+    let mut words = vec!["-y".to_owned(), "-e".to_owned(), CALLS.to_owned()];
+    if let Some(fault) = fault {
+        words.extend(["-e".to_owned(), format!("inject={fault}")]);
+    }
+    words.extend(["-o".to_owned(), output.display().to_string()]);
+    words
+}
+
+/// What starts a server whose first thread is traced. The tracer is a child's child, so that the
+/// server is the one that was started.
+pub(crate) fn launcher(fault: Option<&str>, output: &Path) -> Vec<String> {
+    let mut words = vec!["strace".to_owned(), "-D".to_owned()];
+    words.extend(options(fault, output));
+    words
+}
+
+impl Strace {
+    /// Traces a thread of a server from now on, and makes a call fail if so told.
+    pub(crate) fn attach(server: &Server, role: Role, fault: Option<&str>, output: &Path) -> Self {
+        let thread = thread_of(server.pid(), role);
+        let mut strace = Command::new("strace");
+        strace.args(options(fault, output)).arg("-p");
+        strace.arg(thread.file_name().expect("the thread's number"));
+        strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let attached = Self(strace.spawn().expect("strace starts"));
+        wait_until(LIMIT, "strace has the thread", || {
+            let status = fs::read_to_string(thread.join("status")).unwrap_or_default();
+            let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+            tracer.is_some_and(|pid| pid.trim() != "0")
+        });
+        attached
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        // It may have ended with the thread already.
+        let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
+        let _ = self.0.wait();
+    }
+}
+
+/// The thread's directory in /proc.
+fn thread_of(pid: u32, role: Role) -> PathBuf {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the server runs");
+    let mut tasks = tasks.map(|task| task.unwrap().path());
+    let found = tasks.find(|task| {
+        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == role.name())
+    });
+    found.unwrap_or_else(|| panic!("the server has no thread {}", role.name()))
+}
+
+/// The calls on files under `directory` in what strace wrote of one thread.
+pub(crate) fn calls(output: &Path, directory: &Path) -> Vec<Call> {
+    let text = fs::read_to_string(output).unwrap_or_default();
+    let under = directory.display().to_string();
+    let mut counts = std::collections::BTreeMap::new();
+    let mut calls = Vec::new();
+    for line in text.lines() {
+        let Some((name, _)) = line.split_once('(') else { continue };
+        if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            continue;
+        }
+        let count = counts.entry(name.to_owned()).or_insert(0);
+        *count += 1;
+        if line.contains(&under) {
+            let (name, line) = (name.to_owned(), line.to_owned());
+            calls.push(Call { name, ordinal: *count, line });
+        }
+    }
+    calls
+}
+
+/// Whether the fault was met; and what the thread did afterwards.
+pub(crate) fn after_fault(output: &Path) -> Option<String> {
+    let text = fs::read_to_string(output).unwrap_or_default();
+    text.split_once("(INJECTED)").map(|(_, after)| after.to_owned())
+}
+
+#[test]
+fn calls_are_counted_by_name_and_told_by_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("trace");
+    let text = "openat(AT_FDCWD</>, \"/lib/x\", O_RDONLY) = 3</lib/x>\n\
+                openat(AT_FDCWD</>, \"/data/a\", O_RDONLY) = 4</data/a>\n\
+                --- SIGTERM {si_signo=SIGTERM} ---\n\
+                fdatasync(4</data/a>) = -1 EIO (Input/output error) (INJECTED)\n\
+                fdatasync(4</data/a>) = 0\n\
+                +++ exited with 0 +++\n";
+    fs::write(&output, text).unwrap();
+    let calls = calls(&output, Path::new("/data"));
+    let found: Vec<_> = calls.iter().map(|call| (call.name.as_str(), call.ordinal)).collect();
+    assert_eq!(found, [("openat", 2), ("fdatasync", 1), ("fdatasync", 2)]);
+    assert!(after_fault(&output).unwrap().contains("fdatasync"));
+}
