@@ -159,7 +159,10 @@ pub fn load() -> Result<Request, Fault> {
 }
 
 /// What the three sources ask for together; `arguments` are without the program's name.
-fn resolve(
+///
+/// Public for whoever tries it with sources that nobody would write (`tests/fuzz`).
+#[doc(hidden)]
+pub fn resolve(
     arguments: impl Iterator<Item = OsString>,
     environment: impl Fn(&str) -> Option<OsString>,
     dotenv: &HashMap<String, String>,
@@ -170,16 +173,22 @@ fn resolve(
     }
 }
 
-/// The variables in the file, of which the first of each name counts; none if there is no file.
+/// The variables in the file; none if there is no file.
 fn read_dotenv(path: &Path) -> Result<HashMap<String, String>, Fault> {
-    let text = match std::fs::read(path) {
-        Ok(bytes) => {
-            String::from_utf8(bytes).ok().ok_or_else(|| Fault::file(path, "is not UTF-8"))?
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(HashMap::new()),
-        Err(error) => return Err(Fault::file(path, &format!("cannot be read: {error}"))),
-    };
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    match std::fs::read(path) {
+        Ok(bytes) => parse_dotenv(path, &bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashMap::new()),
+        Err(error) => Err(Fault::file(path, &format!("cannot be read: {error}"))),
+    }
+}
+
+/// The variables in what stands in the file at `path`, of which the first of each name counts.
+///
+/// Public as [`resolve`] is.
+#[doc(hidden)]
+pub fn parse_dotenv(path: &Path, bytes: &[u8]) -> Result<HashMap<String, String>, Fault> {
+    let text = std::str::from_utf8(bytes).ok().ok_or_else(|| Fault::file(path, "is not UTF-8"))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut variables = HashMap::new();
     for entry in dotenvy::from_read_iter(text.as_bytes()) {
         let (name, value) = entry.map_err(|error| Fault::dotenv(path, text, &error))?;

@@ -54,6 +54,9 @@ pub enum BookingStatus {
 }
 
 impl BookingStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Confirmed, Self::Cancelled, Self::Expired];
+
     /// The word that clients see.
     pub const fn name(self) -> &'static str {
         match self {
@@ -66,8 +69,6 @@ impl BookingStatus {
 
     /// The status that `name` stands for.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Pending, Self::Confirmed, Self::Cancelled, Self::Expired]
-            .into_iter()
-            .find(|status| status.name() == name)
+        Self::ALL.into_iter().find(|status| status.name() == name)
     }
 }

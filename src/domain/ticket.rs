@@ -14,6 +14,9 @@ pub enum TicketStatus {
 }
 
 impl TicketStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Available, Self::Reserved, Self::Sold, Self::Cancelled];
+
     /// The word that clients see.
     pub const fn name(self) -> &'static str {
         match self {
@@ -26,8 +29,6 @@ impl TicketStatus {
 
     /// The status that `name` stands for.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Available, Self::Reserved, Self::Sold, Self::Cancelled]
-            .into_iter()
-            .find(|status| status.name() == name)
+        Self::ALL.into_iter().find(|status| status.name() == name)
     }
 }

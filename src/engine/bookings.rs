@@ -12,7 +12,7 @@ use super::idempotency::Key;
 use super::ledger::{NoRoom, Place, Position};
 use super::row::{OwnedStamp, Row, State, Terms, Word};
 use super::slots::{Ending, HoldOutcome, Taken, Turn};
-use super::users::User;
+use super::user::User;
 use super::{Engine, HoldRequest};
 use crate::domain::{
     BookingId, BookingStatus, Conflict, Fact, KeyBound, PublicId, Refusal, RequestStamp, RowNumber,

@@ -8,13 +8,13 @@
 //! In memory a key is its 128-bit SipHash under a secret of this process: of fixed size, and not to
 //! be made to collide from outside. The map is lock-free; each entry is replaced whole.
 
-use papaya::HashMap;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::hash::Hasher;
 
 use crate::domain::{KEY_RETENTION, Refusal, RequestStamp, Subject, Timestamp};
+use crate::sync::HashMap;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Entry {
     InFlight { fingerprint: u128 },
     Done { fingerprint: u128, subject: Subject, at: Timestamp },

@@ -1,7 +1,7 @@
 //! The engine: users, events, tickets and bookings in memory, and the log behind them.
 //!
 //! Reading order: [`slots`] is the heart, the protocol by which bookings take and give back tickets,
-//! with its words in [`row`]; [`bookings`] is the ladder of checks around it; [`users`] and
+//! with its words in [`row`]; [`bookings`] is the ladder of checks around it; [`user`], [`users`] and
 //! [`catalog`] are what bookings refer to; [`idempotency`], [`lanes`] and [`expiry`] say what they
 //! are for; [`restore`] builds all of it again from an image of the log; [`face`] ties them together.
 //!
@@ -10,14 +10,17 @@
 //!
 //! Architecture invariant: the engine knows nothing of HTTP, of JSON or of async.
 
-// The slot protocol, which is also built under a model checker, where there is no log on a disk.
+// The protocols, which are also built under loom, where there is no log on a disk.
+mod idempotency;
+mod lanes;
 mod ledger;
 mod row;
 mod slots;
 mod table;
 mod tally;
+mod user;
 
-#[cfg(all(test, booking_loom))]
+#[cfg(all(test, any(booking_loom, booking_shuttle)))]
 mod models;
 
 #[cfg(not(booking_loom))]
@@ -31,11 +34,7 @@ mod expiry;
 #[cfg(not(booking_loom))]
 mod face;
 #[cfg(not(booking_loom))]
-mod idempotency;
-#[cfg(not(booking_loom))]
 mod journal;
-#[cfg(not(booking_loom))]
-mod lanes;
 #[cfg(not(booking_loom))]
 mod restore;
 #[cfg(not(booking_loom))]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::catalog::Event;
 use super::row::{Link, Row, State, Terms, Word};
 use super::store::Store;
-use super::users::{Profile, User};
+use super::user::{Profile, User};
 use crate::domain::BookingStatus;
 use crate::image::{self, Image, Parts};
 use crate::sync::Ordering;

@@ -85,7 +85,7 @@ use crate::domain::{
     EventNumber, Fact, Held, ROWS_PER_EVENT_MAX, RequestStamp, RowNumber, SlotIndex, Timestamp,
     Transition,
 };
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, zeroed};
 use std::borrow::Cow;
 
 /// The seats of one event.
@@ -153,7 +153,7 @@ impl Seats {
     pub(super) fn new(event: EventNumber, seats: u32) -> Self {
         Self {
             event,
-            slots: free_slots(seats as usize),
+            slots: zeroed(seats as usize),
             rows: Table::new(ROWS_PER_EVENT_MAX),
             tally: Tally::new(),
         }
@@ -480,16 +480,4 @@ fn refuse(row: &Row, state: State) {
     let refused = Word::new(state, Timestamp::from_millis(0));
     // Either outcome is a decision, and the caller reads which.
     let _ = row.decide(Word::ACQUIRING, refused);
-}
-
-/// Slots that name no row. Fresh zero pages of the system serve as they are, so that an event of a
-/// million seats costs no more than it uses.
-#[cfg(not(booking_loom))]
-fn free_slots(seats: usize) -> Box<[AtomicU32]> {
-    bytemuck::zeroed_slice_box(seats)
-}
-
-#[cfg(booking_loom)]
-fn free_slots(seats: usize) -> Box<[AtomicU32]> {
-    std::iter::repeat_with(|| AtomicU32::new(0)).take(seats).collect()
 }

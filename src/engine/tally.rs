@@ -81,7 +81,7 @@ impl Tally {
                 };
             }
             spins += 1;
-            if spins % SPINS == 0 || cfg!(booking_loom) {
+            if spins % SPINS == 0 || cfg!(any(booking_loom, booking_shuttle)) {
                 yield_now();
             } else {
                 std::hint::spin_loop();

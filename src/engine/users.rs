@@ -1,118 +1,35 @@
-//! Users.
+//! Users: what clients do with them, and whose an e-mail address is.
 //!
-//! A user lives in a table under its number. What a booking needs of it is one word, `bookings`:
-//! the newest booking of the user (each row leads on to the one before), or that the user is
-//! deleted. A hold links its row there before it takes its first slot and so fails once the user is
-//! deleted; a deletion settles every row of the list, refuses if one is live, reserves its record,
-//! and swaps the very word that the list began with. Dead rows stay dead and a new row changes the
-//! word, so at that swap no booking of the user is live. Neither waits for the other.
-//!
+//! A user itself, and what happens when it is deleted while it books, is in [`super::user`].
 //! Creating, changing and deleting users among themselves is ordered by a mutex, which stands for
 //! the right to change the index of e-mail addresses: it is held for the reservation and the
 //! visible change, never for a disk, and no booking and no read takes it. (Moving a unique address
 //! needs two words changed at one instant; a lock says so plainly, and this is no contended path.)
 //! Whatever allocates is done before a place in the log is reserved, since all others wait behind
 //! one that is not filled; the index grows in small steps for the same reason.
-//!
-//! Orderings: `bookings` is swapped with `AcqRel` and read with `Acquire`, so that who sees a row
-//! in the list sees it complete, and who sees a deletion sees what led to it. The profile is
-//! published by `ArcSwap` (release) and read through it (acquire).
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use wal::Urgency;
 
 use super::answer::{Answer, BookingView, Created, UserView};
-use super::ledger::{NoRoom, Place, Position};
+use super::catalog::Event;
+use super::ledger::{Place, Position};
 use super::row::{Link, Row};
-use super::slots::is_live;
+use super::slots::Seats;
 use super::table::Table;
+use super::user::{Profile, User};
 use super::{Engine, UserBookingCursor};
 use crate::domain::{
     BookingId, BookingStatus, Email, EventNumber, Fact, PersonName, PublicId, Refusal,
-    RequestStamp, RowNumber, Subject, Tag, Timestamp, USERS_MAX, UserCreated, UserDeleted, UserId,
-    UserNumber, UserUpdated,
+    RequestStamp, RowNumber, Subject, Tag, USERS_MAX, UserCreated, UserId, UserNumber, UserUpdated,
 };
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{HashMap, Mutex, MutexGuard};
 
 /// How many rows one step of a listing looks at.
 const ROWS_PER_STEP_MAX: usize = 4_096;
 
-/// What a user can change.
-#[derive(Debug)]
-pub(super) struct Profile {
-    pub(super) email: Email,
-    pub(super) name: PersonName,
-    pub(super) updated_at: Timestamp,
-}
-
-/// A user.
-#[derive(Debug)]
-pub(super) struct User {
-    pub(super) id: UserId,
-    pub(super) created_at: Timestamp,
-    profile: ArcSwap<Profile>,
-    bookings: AtomicU64,
-}
-
-/// Set in `bookings` once the user is deleted.
-const DELETED: u64 = 1 << 63;
-const _: () = assert!(DELETED & Link::SPARE_BITS == DELETED);
-
 impl User {
-    pub(super) fn new(id: UserId, at: Timestamp, email: Email, name: PersonName) -> Self {
-        let profile = ArcSwap::from_pointee(Profile { email, name, updated_at: at });
-        Self { id, created_at: at, profile, bookings: AtomicU64::new(0) }
-    }
-
-    pub(super) fn is_deleted(&self) -> bool {
-        self.bookings.load(Ordering::Acquire) & DELETED != 0
-    }
-
-    pub(super) fn profile(&self) -> Arc<Profile> {
-        self.profile.load_full()
-    }
-
-    /// Replaces the profile; returns the one before.
-    pub(super) fn set_profile(&self, profile: Arc<Profile>) -> Arc<Profile> {
-        self.profile.swap(profile)
-    }
-
-    /// Puts a complete row at the head of the list; false if the user is deleted.
-    pub(super) fn link(&self, event: EventNumber, number: RowNumber, row: &Row) -> bool {
-        let own = Link(Some((event, number))).to_bits();
-        let mut head = self.bookings.load(Ordering::Acquire);
-        loop {
-            if head & DELETED != 0 {
-                return false;
-            }
-            row.set_earlier(Link::from_bits(head));
-            match self.bookings.compare_exchange(head, own, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return true,
-                Err(found) => head = found,
-            }
-        }
-    }
-
-    /// The newest booking.
-    pub(super) fn newest(&self) -> Link {
-        Link::from_bits(self.bookings.load(Ordering::Acquire))
-    }
-
-    /// A user as an image has it.
-    pub(super) fn restored(
-        id: UserId,
-        created_at: Timestamp,
-        profile: Arc<Profile>,
-        newest: Link,
-        deleted: bool,
-    ) -> Self {
-        let mark = if deleted { DELETED } else { 0 };
-        let bookings = AtomicU64::new(newest.to_bits() | mark);
-        Self { id, created_at, profile: ArcSwap::new(profile), bookings }
-    }
-
     fn view(&self) -> UserView {
         let profile = self.profile();
         UserView {
@@ -127,7 +44,7 @@ impl User {
 
 /// Which user has an e-mail address, by [`Email::key`].
 #[derive(Debug, Default)]
-pub(super) struct EmailIndex(papaya::HashMap<Box<str>, UserNumber>);
+pub(super) struct EmailIndex(HashMap<Box<str>, UserNumber>);
 
 impl EmailIndex {
     pub(super) fn owner(&self, email: &Email) -> Option<UserNumber> {
@@ -253,54 +170,17 @@ impl Engine {
     /// Refused: `UserNotFound`, `UserHasBookings`, `StorageUnavailable`.
     pub fn delete_user(&self, id: PublicId) -> Answer<'_, ()> {
         self.answer(|| {
+            let turn = || self.turn(Urgency::Release);
+            let find = |event, number| self.seats_and_row(event, number);
             let user = self.store.users.find(id).ok_or(Refusal::UserNotFound)?;
             // Dead bookings stay dead: most of the walk can be done before anybody has to wait.
-            let mut seen = self.all_dead(user.newest(), Link(None))?;
+            let seen = user.all_dead(turn(), Link(None), find)?;
             let emails = self.store.users.emails();
             let user = self.store.users.find(id).ok_or(Refusal::UserNotFound)?;
-            loop {
-                let head = self.all_dead(user.newest(), seen)?;
-                if let Some(position) = self.try_delete(user, head)? {
-                    emails.free(&user.profile().email);
-                    return Ok(((), Some(position)));
-                }
-                seen = head;
-            }
+            let position = user.delete(turn, seen, find)?;
+            emails.free(&user.profile().email);
+            Ok(((), Some(position)))
         })
-    }
-
-    /// Settles the bookings from `head` down to `seen`, below which all are dead; refuses if one is
-    /// live. Returns `head`.
-    fn all_dead(&self, head: Link, seen: Link) -> Result<Link, Refusal> {
-        let turn = self.turn(Urgency::Release);
-        let mut link = head;
-        while let Link(Some((event, number))) = link
-            && link != seen
-        {
-            let (event, row) = self.linked(event, number);
-            let word = event.seats.settle(turn, number, row);
-            if is_live(word.map_err(|NoRoom| Refusal::StorageUnavailable)?) {
-                return Err(Refusal::UserHasBookings);
-            }
-            link = row.earlier();
-        }
-        Ok(head)
-    }
-
-    /// Deletes a user whose list still begins with `head`, below which all is dead; `None` if it
-    /// does not.
-    fn try_delete(&self, user: &User, head: Link) -> Result<Option<Position>, Refusal> {
-        let at = self.clock.now();
-        let fact = Fact::UserDeleted(UserDeleted { user: user.id.number, at });
-        let place = self.reserve(Urgency::Release, &fact)?;
-        let (from, to) = (head.to_bits(), head.to_bits() | DELETED);
-        let swap = user.bookings.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
-        if swap.is_ok() {
-            Ok(Some(place.fill()))
-        } else {
-            place.void();
-            Ok(None)
-        }
     }
 
     /// Shows a user.
@@ -363,22 +243,20 @@ impl Engine {
         self.position()
     }
 
+    fn seats_and_row(&self, event: EventNumber, number: RowNumber) -> (&Seats, &Row) {
+        let (event, row) = self.linked(event, number);
+        (&event.seats, row)
+    }
+
     /// The row that a link names.
-    pub(super) fn linked(
-        &self,
-        event: EventNumber,
-        number: RowNumber,
-    ) -> (&super::catalog::Event, &Row) {
+    pub(super) fn linked(&self, event: EventNumber, number: RowNumber) -> (&Event, &Row) {
         let event = self.store.events.get(event.get()).expect("a link names an event that exists");
         let row = event.seats.row(number).expect("a row is complete before it is linked");
         (event, row)
     }
 
     /// The booking that an id names.
-    pub(super) fn find_booking(
-        &self,
-        id: PublicId,
-    ) -> Option<(&super::catalog::Event, RowNumber, &Row)> {
+    pub(super) fn find_booking(&self, id: PublicId) -> Option<(&Event, RowNumber, &Row)> {
         let id = BookingId::from_public(id)?;
         let event = self.store.events.get(id.event.get())?;
         let row = event.seats.row(id.row)?;

@@ -17,7 +17,7 @@ use super::query::parse_id;
 use super::rfc3339;
 use crate::domain::{
     Amount, AmountFault, Currency, Email, EventDetails, PersonName, PublicId, SEATS_PER_EVENT_MAX,
-    Title,
+    TICKETS_PER_BOOKING_MAX, Title,
 };
 
 /// `POST` and `PUT` of a user.
@@ -39,7 +39,7 @@ pub(super) struct HoldBody {
 type Member<'b> = Option<&'b RawValue>;
 
 #[derive(serde::Deserialize)]
-struct UserMembers<'b> {
+pub(super) struct UserMembers<'b> {
     #[serde(borrow)]
     email: Member<'b>,
     #[serde(borrow)]
@@ -47,7 +47,7 @@ struct UserMembers<'b> {
 }
 
 #[derive(serde::Deserialize)]
-struct EventMembers<'b> {
+pub(super) struct EventMembers<'b> {
     #[serde(borrow)]
     name: Member<'b>,
     #[serde(borrow)]
@@ -65,7 +65,7 @@ struct EventMembers<'b> {
 }
 
 #[derive(serde::Deserialize)]
-struct HoldMembers<'b> {
+pub(super) struct HoldMembers<'b> {
     #[serde(borrow)]
     user_id: Member<'b>,
     #[serde(borrow)]
@@ -75,7 +75,7 @@ struct HoldMembers<'b> {
 }
 
 #[derive(serde::Deserialize)]
-struct OwnerMembers<'b> {
+pub(super) struct OwnerMembers<'b> {
     #[serde(borrow)]
     user_id: Member<'b>,
 }
@@ -165,6 +165,11 @@ pub(super) fn hold(body: &[u8]) -> Result<HoldBody, Problem> {
             tickets: sound.ticket_ids.into_iter().map(|id| id.0).collect(),
         });
     }
+    hold_in_detail(body)
+}
+
+/// Reads a request for tickets member by member, so that everything that is wrong can be told.
+pub(super) fn hold_in_detail(body: &[u8]) -> Result<HoldBody, Problem> {
     let members: HoldMembers<'_> = object(body)?;
     let mut faults = Faults::default();
     let user = faults.text("/user_id", members.user_id, id);
@@ -251,6 +256,11 @@ impl Faults {
         })?;
         if raw.is_empty() {
             return self.add(POINTER, "must name at least one ticket".into());
+        }
+        if raw.len() > TICKETS_PER_BOOKING_MAX {
+            // A fault for each of them would be many times as long as what was sent.
+            let detail = format!("must name at most {TICKETS_PER_BOOKING_MAX} tickets");
+            return self.add(POINTER, detail);
         }
         let before = self.0.len();
         let mut tickets = Vec::with_capacity(raw.len());
@@ -428,6 +438,8 @@ mod tests {
         for bad in ["[]", "{}", "\"x\"", "null"] {
             assert_eq!(refused(hold(body(bad).as_bytes())).1, ["/ticket_ids"], "{bad}");
         }
+        let many = format!("[{}7]", "7,".repeat(TICKETS_PER_BOOKING_MAX));
+        assert_eq!(refused(hold(body(&many).as_bytes())).1, ["/ticket_ids"], "one fault for all");
         let array = format!("[\"{ID}\",\"{ID}\",[\"{ID}\"]]");
         assert_eq!(refused(hold(array.as_bytes())).1, [""]);
     }

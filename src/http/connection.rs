@@ -23,7 +23,7 @@ use super::problem::{PROBLEM_JSON, Problem, RETRY_AFTER_SECONDS, Reason};
 use super::wire::{Awaited, Peer, Wire};
 
 /// The longest head accepted, in bytes.
-const HEAD_BYTES_MAX: usize = 16 * 1_024;
+pub(super) const HEAD_BYTES_MAX: usize = 16 * 1_024;
 /// How much hyper buffers for one connection: a whole head and the body of a usual request.
 const BUFFER_BYTES_MAX: usize = 64 * 1_024;
 /// How long a client may go on sending after it was told that nobody listens.
@@ -123,11 +123,14 @@ pub(super) async fn serve(
     });
     let mut stopped = false;
     let mut connection = pin!(http.serve_connection(TokioIo::new(wire), service));
-    let untold = std::future::poll_fn(|cx| {
+    let last_words = std::future::poll_fn(|cx| {
         loop {
             // What goes wrong on a connection is told to its client, where there still is one.
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-                return Poll::Ready(ended.err().and_then(|error| untold(&error, &peer)));
+                let untold = ended.err().and_then(|error| untold(&error, &peer));
+                let untold = untold.map(|problem| bare(&runtime, &problem));
+                // Where it was asked for another protocol, hyper leaves without closing.
+                return Poll::Ready(untold.or(peer.has_unsent().then(Vec::new)));
             }
             if !stopped && stopping.as_mut().poll(cx).is_ready() {
                 stopped = true;
@@ -148,8 +151,8 @@ pub(super) async fn serve(
         }
     })
     .await;
-    if let Some(problem) = untold {
-        let farewell = peer.say_last(bare(&runtime, &problem));
+    if let Some(last_words) = last_words {
+        let farewell = peer.say_last(last_words);
         // Whether it was told or not, it is gone.
         drop(timeout(LINGER, farewell).await);
     }

@@ -9,13 +9,16 @@ use hyper::{Response, StatusCode};
 
 use super::problem::{PROBLEM_JSON, Problem, RETRY_AFTER_SECONDS, Reason};
 use super::reply::{AnswerBody, Content, Success};
+use super::route::Methods;
 
 pub(super) const X_LOG_POSITION: HeaderName = HeaderName::from_static("x-log-position");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const METRICS: HeaderValue = HeaderValue::from_static(crate::stats::METRICS_MEDIA_TYPE);
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const PROBLEM: HeaderValue = HeaderValue::from_static(PROBLEM_JSON);
+/// The media type of every answer that is data.
+pub(super) const JSON: &str = "application/json";
+/// The media type of figures for Prometheus.
+pub(super) const METRICS: &str = crate::stats::METRICS_MEDIA_TYPE;
+/// The media type of what is for people.
+pub(super) const TEXT: &str = "text/plain; charset=utf-8";
 /// How many headers most answers have.
 const HEADERS_USUAL: usize = 6;
 
@@ -24,6 +27,7 @@ pub(super) fn success(told: Success) -> Response<AnswerBody> {
     let (content_type, body) = match told.content {
         Content::Empty => (None, AnswerBody::Whole(Bytes::new())),
         Content::Json(json) => (Some(JSON), AnswerBody::Whole(json.into())),
+        Content::Document(json) => (Some(JSON), AnswerBody::Whole(Bytes::from_static(json))),
         Content::Metrics(text) => (Some(METRICS), AnswerBody::Whole(text.into())),
         Content::Text(text) => (Some(TEXT), AnswerBody::Whole(text.into())),
         Content::Listing(listing) => (Some(JSON), AnswerBody::Listing(listing)),
@@ -33,8 +37,8 @@ pub(super) fn success(told: Success) -> Response<AnswerBody> {
     let headers = response.headers_mut();
     headers.reserve(HEADERS_USUAL);
     let replayed = told.replayed.then_some((IDEMPOTENT_REPLAYED, HeaderValue::from_static("true")));
-    let allow = told.allow.map(HeaderValue::from_static);
-    headers.extend(content_type.map(|value| (CONTENT_TYPE, value)));
+    let allow = told.allow.and_then(methods);
+    headers.extend(content_type.map(|value| (CONTENT_TYPE, HeaderValue::from_static(value))));
     headers.extend(told.location.map(|value| (LOCATION, value)));
     headers.extend(told.link.map(|value| (LINK, value)));
     headers.extend(allow.map(|value| (ALLOW, value)));
@@ -55,18 +59,23 @@ pub(super) fn problem(
     let mut response = Response::new(AnswerBody::Whole(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, PROBLEM);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
     if status == StatusCode::SERVICE_UNAVAILABLE {
         let seconds = HeaderValue::from_static(RETRY_AFTER_SECONDS);
         headers.insert(RETRY_AFTER, seconds);
     }
-    if let Reason::MethodNotAllowed(methods) = refused.reason {
-        headers.insert(ALLOW, HeaderValue::from_static(methods));
+    if let Reason::MethodNotAllowed(allowed) = refused.reason {
+        headers.extend(methods(allowed).map(|methods| (ALLOW, methods)));
     }
     if refused.closes {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// The value of `Allow`; a list of methods always is one.
+fn methods(allowed: Methods) -> Option<HeaderValue> {
+    HeaderValue::try_from(allowed.to_string()).ok()
 }
 
 /// A refusal is the client's business; only what the server itself fails at is worth a warning,

@@ -22,9 +22,9 @@ use super::list::{self, Listing, Source};
 use super::problem::{Problem, Reason};
 use super::query::{self, Query, parse_id};
 use super::reply::{AnswerBody, Content, Outcome, Success};
-use super::route::{self, Action, Probe, Read, Write};
+use super::route::{self, Action, Methods, Probe, Read, Write};
 use super::wire::Peer;
-use super::{HttpOptions, Shared, intake};
+use super::{HttpOptions, Shared, intake, openapi};
 use crate::domain::{PublicId, RequestStamp, TicketStatus};
 use crate::engine::{Answer, Engine};
 use crate::stats::{Operation, Recorder};
@@ -69,12 +69,13 @@ pub(super) async fn answer(
     };
     let preflight = runtime.options.cors.is_preflight(&parts.method, &parts.headers);
     let undecided = |result| Decided { operation: Operation::Other, result, lsn: None };
-    let decided = match peer.check_lengths(&parts.headers) {
+    let decided = match peer.check_head(&parts.headers) {
         Err(problem) => undecided(Err(problem)),
         Ok(()) if preflight => undecided(Ok(Success::empty())),
         Ok(()) => runtime.decide(&peer, &parts, body).await,
     };
-    if has_body && decided.result.is_err() {
+    let reads_body = matches!(parts.method, Method::POST | Method::PUT);
+    if has_body && (decided.result.is_err() || !reads_body) {
         // The client may still be sending what nobody reads.
         peer.linger();
     }
@@ -184,6 +185,7 @@ impl Runtime {
             Probe::Health => health::health(&self.shared),
             Probe::Liveness => health::liveness(),
             Probe::Readiness => health::readiness(&self.shared),
+            Probe::Document => openapi::document(),
             Probe::Metrics => {
                 let engine = self.shared.engine().ok_or(Reason::NotReady)?;
                 statistics::metrics(engine, &self.shared.stats)
@@ -355,7 +357,7 @@ fn unsettled(why: Unsettled) -> Problem {
     }
 }
 
-fn describe(methods: &'static str) -> Success {
+fn describe(methods: Methods) -> Success {
     Success { allow: Some(methods), ..Success::empty() }
 }
 

@@ -6,7 +6,7 @@ use hyper::header::{
     TRANSFER_ENCODING,
 };
 use hyper::http::request::Parts;
-use hyper::{Uri, Version};
+use hyper::{Method, Uri, Version};
 
 use super::problem::{Problem, Reason};
 use crate::domain::KEY_CHARS_MAX;
@@ -22,6 +22,10 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// Checks what every request must fulfil.
 pub(super) fn check(parts: &Parts) -> Result<(), Problem> {
     check_target(&parts.uri)?;
+    if parts.method == Method::CONNECT {
+        // What follows may have been meant for the tunnel that is refused.
+        return Err(malformed("There are no tunnels here."));
+    }
     let hosts = parts.headers.get_all(HOST).iter().count();
     match parts.version {
         _ if hosts > 1 => Err(malformed("There must be one Host header.")),
@@ -58,6 +62,11 @@ fn check_framing(headers: &HeaderMap) -> Result<(), Problem> {
 /// The refusal of a request whose body has two lengths.
 pub(super) fn both_lengths() -> Problem {
     malformed("Content-Length and Transfer-Encoding exclude each other.")
+}
+
+/// The refusal of a request with a line, of its head or its trailers, that ends in a line feed alone.
+pub(super) fn bare_line_feed() -> Problem {
+    malformed("Lines end with a carriage return and a line feed.")
 }
 
 fn malformed(detail: &'static str) -> Problem {

@@ -17,6 +17,11 @@ pub(super) enum Skip {
     Chunk(u64),
     /// In a line of the trailers, with so many bytes so far.
     Trailer(u64),
+    /// Behind the carriage return of such a line.
+    TrailerEnd(u64),
+    /// It cannot be told where it ends: a line of the trailers does not end with a carriage return
+    /// and a line feed, which readers take for its end, for a part of it, or for the end of all.
+    Lost,
 }
 
 impl Skip {
@@ -31,6 +36,9 @@ impl Skip {
     fn through<'b>(&mut self, mut bytes: &'b [u8]) -> &'b [u8] {
         const LINE_END: u64 = 2;
         while *self != Self::NOTHING {
+            if *self == Self::Lost {
+                return &[];
+            }
             if let Self::Bytes(left) | Self::Chunk(left) = self {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= count as u64;
@@ -57,10 +65,12 @@ impl Skip {
                     }
                     None => Self::ChunkExtension(size),
                 },
-                (Self::Trailer(0), b'\n') => Self::NOTHING,
-                (Self::Trailer(_), b'\n') => Self::Trailer(0),
-                (Self::Trailer(length), b'\r') => Self::Trailer(length),
+                (Self::Trailer(length), b'\r') => Self::TrailerEnd(length),
+                (Self::Trailer(_), b'\n') => Self::Lost,
                 (Self::Trailer(length), _) => Self::Trailer(length.saturating_add(1)),
+                (Self::TrailerEnd(0), b'\n') => Self::NOTHING,
+                (Self::TrailerEnd(_), b'\n') => Self::Trailer(0),
+                (Self::TrailerEnd(_), _) => Self::Lost,
                 (other, _) => other,
             };
         }
@@ -100,6 +110,11 @@ impl Heard {
         if !self.is_cut {
             self.bytes.extend_from_slice(heads);
         }
+    }
+
+    /// Whether it cannot be told any more where a head begins.
+    pub(super) fn has_lost_track(&self) -> bool {
+        self.skip == Skip::Lost
     }
 
     /// The head to be checked next, as far as it came.
@@ -152,6 +167,12 @@ pub(super) fn has_both_lengths(head: &[u8]) -> bool {
     has(b"content-length") && has(b"transfer-encoding")
 }
 
+/// Whether a line of `head` ends without a carriage return. hyper takes that for the end of a line;
+/// somebody before it may not, and would see other headers.
+pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
+    head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
+}
+
 /// Whether `head` announces a body longer than hyper can count, which keeps the last two numbers
 /// for itself.
 pub(super) fn is_endless(head: &[u8]) -> bool {
@@ -184,6 +205,14 @@ mod tests {
     }
 
     #[test]
+    fn line_feeds_need_a_carriage_return() {
+        assert!(!has_bare_line_feed(BOTH.as_bytes()));
+        for bare in ["GET / HTTP/1.1\nHost: x\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\n"] {
+            assert!(has_bare_line_feed(bare.as_bytes()), "{bare:?}");
+        }
+    }
+
+    #[test]
     fn heads_are_told_from_bodies_however_they_are_cut() {
         let chunked = "POST /c HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
         let requests = [
@@ -212,6 +241,26 @@ mod tests {
                 }
             }
             assert_eq!(next, None, "in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn trailers_that_end_in_no_certain_way_are_noticed() {
+        for (last, lost) in [
+            ("0\r\n\r\n", false),
+            ("0\r\na: b\r\n\r\n", false),
+            ("0\r\n\n", true),
+            ("0\r\na: b\n\r\n", true),
+            ("0\r\na: b\r\n\n", true),
+            ("0\r\na: b\r\r\n", true),
+        ] {
+            for step in 1..=last.len() {
+                let mut heard = Heard::default();
+                heard.hear(BOTH.as_bytes());
+                assert_eq!(heard.take_head(Skip::ChunkSize(0), has_both_lengths), Some(true));
+                last.as_bytes().chunks(step).for_each(|piece| heard.hear(piece));
+                assert_eq!(heard.has_lost_track(), lost, "{last:?} in steps of {step}");
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use std::task::Poll;
 use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::header::HeaderMap;
 
-use super::head::content_length;
+use super::head::{self, content_length};
 use super::problem::{Problem, Reason};
 use super::wire::Peer;
 
@@ -35,7 +35,10 @@ pub(super) async fn read(
         if whole.len() + data.len() > max {
             return Err(too_large(max));
         }
-        whole.append(data);
+        whole.append(data, usize::try_from(declared).unwrap_or(max));
+    }
+    if peer.has_lost_track() {
+        return Err(head::bare_line_feed());
     }
     Ok(whole.into_bytes())
 }
@@ -56,10 +59,17 @@ impl Whole {
         }
     }
 
-    fn append(&mut self, data: Bytes) {
+    /// Adds to a body that is declared to have so many bytes, or none if that is not known.
+    fn append(&mut self, data: Bytes, declared: usize) {
         match self {
             Self::Nothing => *self = Self::Piece(data),
-            Self::Piece(piece) => *self = Self::Pieces([&piece[..], &data[..]].concat()),
+            Self::Piece(piece) => {
+                // Room for all of it at once: a body that grows would take up to twice as much.
+                let mut pieces = Vec::with_capacity(declared.max(piece.len() + data.len()));
+                pieces.extend_from_slice(piece);
+                pieces.extend_from_slice(&data);
+                *self = Self::Pieces(pieces);
+            }
             Self::Pieces(pieces) => pieces.extend_from_slice(&data),
         }
     }

@@ -31,6 +31,11 @@ mod heard;
 mod intake;
 mod json;
 mod list;
+#[cfg(all(test, booking_shuttle))]
+mod models;
+mod openapi;
+#[doc(hidden)]
+pub mod parsers;
 mod problem;
 mod query;
 mod reply;

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use hyper::StatusCode;
 
 use super::json::Json;
+use super::route::Methods;
 use crate::domain::{Conflict, PublicId, Refusal, TICKETS_PER_BOOKING_MAX};
 
 /// The media type of every refusal.
@@ -28,7 +29,7 @@ pub(super) enum Reason {
     /// Nothing lives at this path.
     NotFound,
     /// What lives there does not know the method; it knows these.
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(Methods),
     /// The body did not arrive in time.
     RequestTimeout,
     /// The body is too long.

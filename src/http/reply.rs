@@ -11,6 +11,7 @@ use wal::Lsn;
 use super::json::Json;
 use super::list::{Broken, Listing};
 use super::problem::Problem;
+use super::route::Methods;
 use crate::engine::{Answer, Open, Position};
 use crate::stats::Stats;
 
@@ -19,6 +20,8 @@ use crate::stats::Stats;
 pub(super) enum Content {
     Empty,
     Json(Vec<u8>),
+    /// JSON that is always the same.
+    Document(&'static [u8]),
     Text(String),
     /// Figures for Prometheus.
     Metrics(String),
@@ -36,7 +39,7 @@ pub(super) struct Success {
     /// Where the list goes on.
     pub(super) link: Option<HeaderValue>,
     /// The methods that there are.
-    pub(super) allow: Option<&'static str>,
+    pub(super) allow: Option<Methods>,
     /// Whether this repeats an earlier answer.
     pub(super) replayed: bool,
 }

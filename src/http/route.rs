@@ -1,10 +1,14 @@
 //! Which resource a path names, and what a method does to it.
 //!
+//! There is one list of resources, [`RESOURCES`]: requests are routed by it, `Allow` is told from it,
+//! and the OpenAPI document is made of it.
+//!
 //! Paths are matched exactly: a trailing slash makes another path, which nothing lives at.
 //! Percent-encoded letters, digits, `-`, `.`, `_` and `~` are the same as the plain ones (RFC 3986,
 //! section 6.2.2.2); any other encoded character is found nowhere.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use hyper::Method;
 
@@ -14,7 +18,7 @@ use super::problem::{Problem, Reason};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Action<'p> {
     /// `OPTIONS`: say which methods there are.
-    Describe(&'static str),
+    Describe(Methods),
     Probe(Probe),
     Read(Read<'p>),
     Write(Write<'p>),
@@ -27,6 +31,8 @@ pub(super) enum Probe {
     Liveness,
     Readiness,
     Metrics,
+    /// The OpenAPI document.
+    Document,
 }
 
 /// Looks at the engine. The ids are as they stand in the path.
@@ -54,119 +60,176 @@ pub(super) enum Write<'p> {
     Cancel(&'p str),
 }
 
-/// Something that lives at a path.
-#[derive(Clone, Copy, Debug)]
-enum Resource<'p> {
-    Health,
-    Liveness,
-    Readiness,
-    Metrics,
-    Statistics,
-    Users,
-    User(&'p str),
-    UserBookings(&'p str),
-    Events,
-    Event(&'p str),
-    Tickets(&'p str),
-    AvailableTickets(&'p str),
-    Bookings,
-    Booking(&'p str),
-    Confirmation(&'p str),
-    Cancellation(&'p str),
+/// The methods that do something. `HEAD` is a `GET` whose answer is not sent, and `OPTIONS` is
+/// answered everywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verb {
+    Get,
+    Put,
+    Post,
+    Delete,
 }
 
-const READ: &str = "GET, HEAD, OPTIONS";
-const CREATE: &str = "POST, OPTIONS";
-const READ_CREATE: &str = "GET, HEAD, POST, OPTIONS";
-const READ_CHANGE: &str = "GET, HEAD, PUT, DELETE, OPTIONS";
+impl Verb {
+    pub(super) const ALL: [Self; 4] = [Self::Get, Self::Put, Self::Post, Self::Delete];
+
+    fn of(method: &Method) -> Option<Self> {
+        match *method {
+            Method::GET | Method::HEAD => Some(Self::Get),
+            Method::PUT => Some(Self::Put),
+            Method::POST => Some(Self::Post),
+            Method::DELETE => Some(Self::Delete),
+            _ => None,
+        }
+    }
+
+    /// The methods that go with it, as `Allow` names them.
+    const fn names(self) -> &'static str {
+        match self {
+            Self::Get => "GET, HEAD",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// The methods that a resource knows; shown as `Allow` has them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Methods(u8);
+
+impl fmt::Display for Methods {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for verb in Verb::ALL.into_iter().filter(|verb| self.0 & (1 << *verb as u8) != 0) {
+            write!(f, "{}, ", verb.names())?;
+        }
+        f.write_str("OPTIONS")
+    }
+}
+
+/// What a verb does to a resource, told with the id in its path.
+pub(super) type Deed = (Verb, fn(&str) -> Action<'_>);
+
+/// Something that lives at a path.
+pub(super) struct Resource {
+    /// Its path, piece by piece; [`ID`] stands for an id.
+    pub(super) path: &'static [&'static str],
+    pub(super) deeds: &'static [Deed],
+}
+
+/// Stands for an id in a path. A path has one at most.
+pub(super) const ID: &str = "{id}";
+
+/// Everything there is. A literal path stands before one with an id that it would fit, and what is
+/// asked for most stands first.
+pub(super) static RESOURCES: [Resource; 17] = [
+    Resource { path: &["api", "bookings"], deeds: &[(Verb::Post, |_| Action::Write(Write::Hold))] },
+    Resource {
+        path: &["api", "bookings", ID, "confirm"],
+        deeds: &[(Verb::Post, |id| Action::Write(Write::Confirm(id)))],
+    },
+    Resource {
+        path: &["api", "bookings", ID, "cancel"],
+        deeds: &[(Verb::Post, |id| Action::Write(Write::Cancel(id)))],
+    },
+    Resource {
+        path: &["api", "bookings", "stats"],
+        deeds: &[(Verb::Get, |_| Action::Read(Read::Statistics))],
+    },
+    Resource {
+        path: &["api", "bookings", ID],
+        deeds: &[(Verb::Get, |id| Action::Read(Read::Booking(id)))],
+    },
+    Resource {
+        path: &["api", "events"],
+        deeds: &[
+            (Verb::Get, |_| Action::Read(Read::Events)),
+            (Verb::Post, |_| Action::Write(Write::CreateEvent)),
+        ],
+    },
+    Resource {
+        path: &["api", "events", ID],
+        deeds: &[(Verb::Get, |id| Action::Read(Read::Event(id)))],
+    },
+    Resource {
+        path: &["api", "events", ID, "tickets"],
+        deeds: &[(Verb::Get, |id| Action::Read(Read::Tickets(id)))],
+    },
+    Resource {
+        path: &["api", "events", ID, "tickets", "available"],
+        deeds: &[(Verb::Get, |id| Action::Read(Read::AvailableTickets(id)))],
+    },
+    Resource {
+        path: &["api", "users"],
+        deeds: &[(Verb::Post, |_| Action::Write(Write::CreateUser))],
+    },
+    Resource {
+        path: &["api", "users", ID],
+        deeds: &[
+            (Verb::Get, |id| Action::Read(Read::User(id))),
+            (Verb::Put, |id| Action::Write(Write::UpdateUser(id))),
+            (Verb::Delete, |id| Action::Write(Write::DeleteUser(id))),
+        ],
+    },
+    Resource {
+        path: &["api", "users", ID, "bookings"],
+        deeds: &[(Verb::Get, |id| Action::Read(Read::UserBookings(id)))],
+    },
+    Resource { path: &["health"], deeds: &[(Verb::Get, |_| Action::Probe(Probe::Health))] },
+    Resource { path: &["livez"], deeds: &[(Verb::Get, |_| Action::Probe(Probe::Liveness))] },
+    Resource { path: &["readyz"], deeds: &[(Verb::Get, |_| Action::Probe(Probe::Readiness))] },
+    Resource { path: &["metrics"], deeds: &[(Verb::Get, |_| Action::Probe(Probe::Metrics))] },
+    Resource { path: &["openapi.json"], deeds: &[(Verb::Get, |_| Action::Probe(Probe::Document))] },
+];
 
 /// One segment more than the longest path has.
 const SEGMENTS_MAX: usize = 6;
 
-fn find(path: &str) -> Option<Resource<'_>> {
+impl Resource {
+    /// The id in a path that names this resource; empty if such a path has none.
+    fn id_in<'p>(&self, path: &[&'p str]) -> Option<&'p str> {
+        if path.len() != self.path.len() {
+            return None;
+        }
+        let mut id = "";
+        for (own, segment) in self.path.iter().zip(path) {
+            match *own {
+                ID if segment.is_empty() => return None,
+                ID => id = segment,
+                literal if literal == *segment => {}
+                _ => return None,
+            }
+        }
+        Some(id)
+    }
+
+    /// The methods that it knows.
+    pub(super) fn methods(&self) -> Methods {
+        Methods(self.deeds.iter().fold(0, |bits, (verb, _)| bits | 1 << *verb as u8))
+    }
+}
+
+fn find(path: &str) -> Option<(&'static Resource, &str)> {
     let mut segments = [""; SEGMENTS_MAX];
     let mut count = 0;
     for segment in path.strip_prefix('/')?.split('/') {
         *segments.get_mut(count)? = segment;
         count += 1;
     }
-    Some(match segments[..count] {
-        ["health"] => Resource::Health,
-        ["livez"] => Resource::Liveness,
-        ["readyz"] => Resource::Readiness,
-        ["metrics"] => Resource::Metrics,
-        ["api", "bookings"] => Resource::Bookings,
-        ["api", "bookings", "stats"] => Resource::Statistics,
-        ["api", "users"] => Resource::Users,
-        ["api", "events"] => Resource::Events,
-        ["api", _, ""] => return None,
-        ["api", "bookings", id] => Resource::Booking(id),
-        ["api", "bookings", id, "confirm"] => Resource::Confirmation(id),
-        ["api", "bookings", id, "cancel"] => Resource::Cancellation(id),
-        ["api", "users", id] => Resource::User(id),
-        ["api", "users", id, "bookings"] => Resource::UserBookings(id),
-        ["api", "events", id] => Resource::Event(id),
-        ["api", "events", id, "tickets"] => Resource::Tickets(id),
-        ["api", "events", id, "tickets", "available"] => Resource::AvailableTickets(id),
-        _ => return None,
-    })
+    RESOURCES
+        .iter()
+        .find_map(|resource| resource.id_in(&segments[..count]).map(|id| (resource, id)))
 }
 
 /// What `method` does to what lives at `path`, or 404, or 405.
 pub(super) fn resolve<'p>(method: &Method, path: &'p str) -> Result<Action<'p>, Problem> {
-    let resource = find(path).ok_or(Reason::NotFound)?;
-    // A HEAD is a GET whose answer is not sent.
-    let method = match *method {
-        Method::HEAD => &Method::GET,
-        _ => method,
-    };
-    let post = *method == Method::POST;
-    let (action, allowed) = match resource {
-        Resource::Health => (probe(method, Probe::Health), READ),
-        Resource::Liveness => (probe(method, Probe::Liveness), READ),
-        Resource::Readiness => (probe(method, Probe::Readiness), READ),
-        Resource::Metrics => (probe(method, Probe::Metrics), READ),
-        Resource::Statistics => (read(method, Read::Statistics), READ),
-        Resource::Users => (write(post, Write::CreateUser), CREATE),
-        Resource::User(id) => {
-            let action = match *method {
-                Method::GET => Some(Action::Read(Read::User(id))),
-                Method::PUT => Some(Action::Write(Write::UpdateUser(id))),
-                Method::DELETE => Some(Action::Write(Write::DeleteUser(id))),
-                _ => None,
-            };
-            (action, READ_CHANGE)
-        }
-        Resource::UserBookings(id) => (read(method, Read::UserBookings(id)), READ),
-        Resource::Events => {
-            let create = write(post, Write::CreateEvent);
-            (create.or(read(method, Read::Events)), READ_CREATE)
-        }
-        Resource::Event(id) => (read(method, Read::Event(id)), READ),
-        Resource::Tickets(id) => (read(method, Read::Tickets(id)), READ),
-        Resource::AvailableTickets(id) => (read(method, Read::AvailableTickets(id)), READ),
-        Resource::Bookings => (write(post, Write::Hold), CREATE),
-        Resource::Booking(id) => (read(method, Read::Booking(id)), READ),
-        Resource::Confirmation(id) => (write(post, Write::Confirm(id)), CREATE),
-        Resource::Cancellation(id) => (write(post, Write::Cancel(id)), CREATE),
-    };
-    match action {
-        Some(action) => Ok(action),
-        None if *method == Method::OPTIONS => Ok(Action::Describe(allowed)),
-        None => Err(Reason::MethodNotAllowed(allowed).into()),
+    let (resource, id) = find(path).ok_or(Reason::NotFound)?;
+    let verb = Verb::of(method);
+    match resource.deeds.iter().find(|(known, _)| Some(*known) == verb) {
+        Some((_, action)) => Ok(action(id)),
+        None if *method == Method::OPTIONS => Ok(Action::Describe(resource.methods())),
+        None => Err(Reason::MethodNotAllowed(resource.methods()).into()),
     }
-}
-
-fn probe(method: &Method, probe: Probe) -> Option<Action<'static>> {
-    (*method == Method::GET).then_some(Action::Probe(probe))
-}
-
-fn read<'p>(method: &Method, read: Read<'p>) -> Option<Action<'p>> {
-    (*method == Method::GET).then_some(Action::Read(read))
-}
-
-fn write(post: bool, write: Write<'_>) -> Option<Action<'_>> {
-    post.then_some(Action::Write(write))
 }
 
 /// The path with encoded plain characters decoded. `None`: an encoding that is none.
@@ -227,7 +290,8 @@ mod tests {
             ("GET", "/api/bookings/7", Action::Read(Read::Booking("7"))),
             ("POST", "/api/bookings/7/confirm", Action::Write(Write::Confirm("7"))),
             ("POST", "/api/bookings/7/cancel", Action::Write(Write::Cancel("7"))),
-            ("OPTIONS", "/api/bookings", Action::Describe(CREATE)),
+            ("GET", "/openapi.json", Action::Probe(Probe::Document)),
+            ("OPTIONS", "/api/bookings", Action::Describe(Methods(1 << Verb::Post as u8))),
         ];
         for (method, path, expected) in cases {
             assert_eq!(action(method, path), Ok(expected), "{method} {path}");
@@ -236,11 +300,13 @@ mod tests {
 
     #[test]
     fn other_methods_are_told_which_are_allowed() {
+        const READ: &str = "GET, HEAD, OPTIONS";
+        const CREATE: &str = "POST, OPTIONS";
         let cases = [
             ("DELETE", "/health", READ),
             ("GET", "/api/users", CREATE),
-            ("PATCH", "/api/users/7", READ_CHANGE),
-            ("PUT", "/api/events", READ_CREATE),
+            ("PATCH", "/api/users/7", "GET, HEAD, PUT, DELETE, OPTIONS"),
+            ("PUT", "/api/events", "GET, HEAD, POST, OPTIONS"),
             ("GET", "/api/bookings", CREATE),
             ("POST", "/api/bookings/stats", READ),
             ("GET", "/api/bookings/7/confirm", CREATE),
@@ -248,8 +314,21 @@ mod tests {
         ];
         for (method, path, allowed) in cases {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            let problem = resolve(&method, path).unwrap_err();
-            assert_eq!(problem.reason, Reason::MethodNotAllowed(allowed), "{path}");
+            let Reason::MethodNotAllowed(methods) = resolve(&method, path).unwrap_err().reason
+            else {
+                panic!("{method} {path} is refused otherwise");
+            };
+            assert_eq!(methods.to_string(), allowed, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_resource_is_found_at_its_own_path() {
+        for resource in &RESOURCES {
+            let path = format!("/{}", resource.path.join("/")).replace(ID, "7");
+            assert!(resource.path.len() < SEGMENTS_MAX, "{path}");
+            let (found, _) = find(&path).unwrap();
+            assert_eq!(found.path, resource.path, "hidden by another");
         }
     }
 
@@ -262,6 +341,7 @@ mod tests {
             "/api",
             "/api/",
             "/api/users/",
+            "/api/users//bookings",
             "/api/users//bookings/",
             "/api/bookings/7/",
             "/api/bookings/7/confirm/now",

@@ -10,7 +10,8 @@
 //! - hyper answers a head that it cannot parse by a bare 400, 414 or 431; those leave as problem
 //!   documents instead, and so does what it says nothing about (a head that is late, HTTP/2);
 //! - it silently drops a Content-Length beside a Transfer-Encoding (and closes the connection
-//!   afterwards, so nothing can be smuggled); what was really sent is kept to refuse that;
+//!   afterwards, so nothing can be smuggled), and takes a bare line feed for the end of a line; what
+//!   was really sent is kept to refuse both;
 //! - it closes a connection at once, even where the client is still sending a body that nobody
 //!   reads, which would reset the connection and take the answer with it; such a connection lingers
 //!   until the client has read it;
@@ -28,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::head;
-use super::heard::{Heard, Skip, has_both_lengths, is_endless};
+use super::heard::{Heard, Skip, has_bare_line_feed, has_both_lengths, is_endless};
 use super::problem::Problem;
 
 /// How much is kept of heads that were not checked yet: twice what hyper buffers, and more than it
@@ -136,17 +137,23 @@ impl Peer {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes notice of a request, and refuses it if it was sent with two lengths, of which hyper
-    /// shows one. To be called for every request, in the order they came.
-    pub(super) fn check_lengths(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    /// Takes notice of a request, and refuses it for what hyper does not show: two lengths, of
+    /// which it shows one, and lines that others would not end where it does. To be called for
+    /// every request, in the order they came.
+    pub(super) fn check_head(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let coded = headers.contains_key(TRANSFER_ENCODING);
         let body = if coded { Skip::ChunkSize(0) } else { Skip::of(head::content_length(headers)) };
-        let both = self.heard.borrow_mut().take_head(body, has_both_lengths);
-        // What was not kept cannot be told apart: better refused.
-        if coded && both.unwrap_or(true) {
-            return Err(head::both_lengths());
+        let look = |head: &[u8]| (coded && has_both_lengths(head), has_bare_line_feed(head));
+        let seen = self.heard.borrow_mut().take_head(body, look);
+        match seen {
+            Some((true, _)) => Err(head::both_lengths()),
+            Some((false, true)) => Err(head::bare_line_feed()),
+            Some((false, false)) => Ok(()),
+            // What was not kept cannot be told apart: better refused.
+            None if coded => Err(head::both_lengths()),
+            None if self.has_lost_track() => Err(head::bare_line_feed()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn await_body(&self) -> AwaitedBody<'_> {
@@ -204,6 +211,17 @@ impl Peer {
     /// Whether the head that was refused announces more of a body than hyper can count.
     pub(super) fn has_endless_body(&self) -> bool {
         is_endless(self.heard.borrow().head())
+    }
+
+    /// Whether something was collected that has not been sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        let collected = self.collected.borrow();
+        collected.sent < collected.bytes.len()
+    }
+
+    /// Whether what came cannot be told apart any more, as a body has no end that all would see.
+    pub(super) fn has_lost_track(&self) -> bool {
+        self.heard.borrow().has_lost_track()
     }
 
     /// Sends `answer` after what was collected, and lets the client finish.

@@ -18,8 +18,7 @@
 //! 4. With each batch it moves on to the checkpoint.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use wal::Lsn;
@@ -28,6 +27,10 @@ use super::session::Doing;
 use super::write::Checkpoint;
 use crate::clock::Clock;
 use crate::domain::Timestamp;
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering};
+
+#[cfg(all(test, any(booking_loom, booking_shuttle)))]
+mod models;
 
 /// Stands for a position that is not known: no log reaches it.
 const UNKNOWN: u64 = u64::MAX;

@@ -28,12 +28,14 @@
 //! the ten operations 1.7 MiB per recorder. It is allocated zeroed, so pages become resident only
 //! when an operation touches them, and shards are reused when a recorder goes.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
-
 use hdrhistogram::Histogram;
 
 use super::layout::{self, BUCKETS, bucket_of};
-use super::{Operation, STATUS_CLASSES};
+use super::operation::{Operation, STATUS_CLASSES};
+use crate::sync::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence, zeroed};
+
+#[cfg(all(test, any(booking_loom, booking_shuttle)))]
+mod models;
 
 /// How many seconds "the last seconds" are: the current one and those before it.
 pub(super) const WINDOW_SECONDS: u64 = 10;
@@ -160,14 +162,10 @@ impl Shard {
 impl Track {
     fn new() -> Self {
         Self {
-            counts: bytemuck::zeroed_slice_box(BUCKETS),
+            counts: zeroed(BUCKETS),
             sum_nanos: AtomicU64::new(0),
             max_nanos: AtomicU64::new(0),
-            slices: std::array::from_fn(|_| Slice {
-                second: AtomicU64::new(0),
-                max_nanos: AtomicU64::new(0),
-                counts: bytemuck::zeroed_slice_box(BUCKETS),
-            }),
+            slices: std::array::from_fn(|_| Slice::new(BUCKETS)),
         }
     }
 
@@ -179,16 +177,26 @@ impl Track {
         raise(&self.max_nanos, nanos);
         #[expect(clippy::cast_possible_truncation, reason = "a remainder below 12")]
         let slice = &self.slices[(now.0 % SLICES as u64) as usize];
-        if slice.second.load(Ordering::Relaxed) != now.0 + 1 {
-            slice.begin(now);
-        }
-        let count = &slice.counts[bucket];
-        count.store(count.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
-        raise(&slice.max_nanos, nanos);
+        slice.record(bucket, nanos, now);
     }
 }
 
 impl Slice {
+    fn new(buckets: usize) -> Self {
+        Self { second: AtomicU64::new(0), max_nanos: AtomicU64::new(0), counts: zeroed(buckets) }
+    }
+
+    /// To be called by the writer alone.
+    #[inline]
+    fn record(&self, bucket: usize, nanos: u64, now: Second) {
+        if self.second.load(Ordering::Relaxed) != now.0 + 1 {
+            self.begin(now);
+        }
+        let count = &self.counts[bucket];
+        count.store(count.load(Ordering::Relaxed).saturating_add(1), Ordering::Relaxed);
+        raise(&self.max_nanos, nanos);
+    }
+
     /// Clears it for another second: step 1 of the module's protocol.
     #[cold]
     fn begin(&self, now: Second) {
@@ -221,7 +229,7 @@ impl Slice {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(booking_loom)))]
 mod tests {
     use super::*;
 

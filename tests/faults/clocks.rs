@@ -55,7 +55,7 @@ impl Clocks {
 
     fn write(&self) {
         for (place, millis) in [(0, self.now.0), (8, self.now.1)] {
-            self.steps.write_all_at(&(millis * 1_000_000).to_ne_bytes(), place).unwrap();
+            self.steps.write_all_at(&(millis * 1_000_000).to_le_bytes(), place).unwrap();
         }
     }
 
@@ -120,9 +120,9 @@ fn expect_close(one: i64, other: i64, what: &str) {
 /// The time that the server's newest log line bears.
 fn newest_line(server: &Server) -> i64 {
     let text = server.stderr();
-    let stamps = text.lines().filter_map(|line| line.split_whitespace().next());
-    let stamps = stamps.filter_map(|stamp| stamp.parse::<jiff::Timestamp>().ok());
-    stamps.last().expect("lines bear times").as_millisecond()
+    let stamps = text.lines().rev().filter_map(|line| line.split_whitespace().next());
+    let mut stamps = stamps.filter_map(|stamp| stamp.parse::<jiff::Timestamp>().ok());
+    stamps.next().expect("lines bear times").as_millisecond()
 }
 
 /// Makes the server log a line, and waits until its time is that far beside the true one.

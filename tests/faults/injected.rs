@@ -247,7 +247,9 @@ impl Part {
                 let strace = self.attach(&server, Some(&injection), &output);
                 let played = match case.fault {
                     Fault::StaysFull => play_on_a_full_disk(&mut server, told, strace),
-                    _ => play(&mut server, told, self.length()),
+                    Fault::Eio | Fault::Enospc | Fault::Kill => {
+                        play(&mut server, told, self.length())
+                    }
                 };
                 let outcome = case.check(&played, &output);
                 if played.ended.is_none() {
@@ -383,7 +385,11 @@ fn try_part(part: &Part) {
     // kind of fault may have been met by none.
     let kinds: BTreeSet<_> = tally.keys().map(|(kind, _)| kind).collect();
     let met = tally.keys().filter(|(_, outcome)| *outcome != Outcome::NotMet);
-    assert_eq!(met.map(|(kind, _)| kind).collect::<BTreeSet<_>>(), kinds, "faults that nothing met");
+    assert_eq!(
+        met.map(|(kind, _)| kind).collect::<BTreeSet<_>>(),
+        kinds,
+        "faults that nothing met"
+    );
 }
 
 /// A part, unless there can be no tracing here.

@@ -15,6 +15,8 @@ mod api_lists;
 mod api_stats;
 mod api_users;
 mod contention;
+mod contract_model;
+mod contract_order;
 mod crash;
 mod damaged_log;
 mod expiry;
@@ -24,11 +26,15 @@ mod expiry;
     reason = "shared with the tests of the mirror and of faults, each of which uses another part"
 )]
 mod harness;
+mod hostile_bodies;
 mod idle;
 mod known_failures;
 mod large;
 mod money;
+mod openapi;
 mod shutdown;
+mod slow_clients;
+mod smuggling;
 mod snapshot_faults;
 mod snapshots;
 mod tour;

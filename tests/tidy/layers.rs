@@ -22,7 +22,7 @@ const MODULES: &[&str] = &[
 /// What every part may use: what comes with the compiler.
 const STANDARD: &[&str] = &["alloc", "core", "std"];
 /// What tests of every part may use.
-const TESTING: &[&str] = &["loom", "proptest", "tempfile"];
+const TESTING: &[&str] = &["loom", "proptest", "shuttle", "tempfile"];
 
 /// What a part of the code may know.
 struct Layer {
@@ -78,7 +78,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         place: "src/mirror",
-        modules: &["mirror", "image", "domain", "codec", "clock"],
+        modules: &["mirror", "image", "domain", "codec", "clock", "sync"],
         crates: Crates::Not(&["clap", "dotenvy", "hyper"]),
     },
     Layer { place: "wal", modules: &[], crates: Crates::Not(&["tools"]) },

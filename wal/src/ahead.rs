@@ -19,11 +19,7 @@
 //! It sleeps on a [`Bell`](crate::bell::Bell) that the syncer rings when a mark enters another segment,
 //! and `reserve` when it has to refuse.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    thread,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     header::SegmentHeader,
@@ -32,6 +28,7 @@ use crate::{
     segment::{self, LiveSegment, MakeError, Pace},
     shared::Shared,
     stopwatch::{Stopwatch, wall_clock_ms},
+    sync::{Ordering, park_timeout, thread},
 };
 
 /// Between two tries to make a segment on a full disk.
@@ -127,7 +124,7 @@ impl Preparer {
         let marks = &self.shared.append.marks;
         let room = marks.limit().saturating_sub(marks.reserved());
         if room > self.shared.options.segment_bytes / 2 {
-            thread::park_timeout(PAUSE);
+            park_timeout(PAUSE);
         }
         Pace::Continue
     }
@@ -156,7 +153,7 @@ impl Preparer {
             let Some(left) = RETRY_AFTER.checked_sub(since.elapsed()) else {
                 break;
             };
-            thread::park_timeout(left);
+            park_timeout(left);
             self.give_back();
         }
     }

@@ -307,7 +307,7 @@ impl Append {
     }
 
     #[cold]
-    fn fill_internal(&self, kind: Kind, start: u64, end: u64) {
+    pub(crate) fn fill_internal(&self, kind: Kind, start: u64, end: u64) {
         let lsn = Lsn::new(start);
         // A gap is shorter than the frame that did not fit into it, or than a page.
         let length = u32::try_from(end - start).unwrap_or(u32::MAX);

@@ -24,7 +24,10 @@
 
 use std::sync::OnceLock;
 
-use crate::sync::{AtomicBool, Ordering, Thread, current, fence};
+use crate::sync::{
+    AtomicBool, Ordering, fence,
+    thread::{Thread, current},
+};
 
 #[derive(Debug)]
 pub(crate) struct Bell {

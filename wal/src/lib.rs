@@ -37,7 +37,7 @@ pub mod header;
 mod log;
 pub mod lsn;
 mod marks;
-#[cfg(all(test, booking_loom))]
+#[cfg(all(test, any(booking_loom, booking_shuttle)))]
 mod models;
 mod options;
 mod pieces;

@@ -10,8 +10,7 @@ use std::{
     error::Error,
     fmt, io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    thread::{self, JoinHandle},
+    sync::{Arc, PoisonError},
 };
 
 use thiserror::Error;
@@ -34,6 +33,10 @@ use crate::{
     shared::{Shared, Stop},
     stats::LogStats,
     stopwatch::wall_clock_ms,
+    sync::{
+        Mutex, MutexGuard, Ordering,
+        thread::{self, JoinHandle},
+    },
     syncer::Syncer,
 };
 

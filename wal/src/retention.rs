@@ -19,16 +19,13 @@
 //! absence of the next one (see [`crate::reader`]).
 
 #[cfg(not(booking_loom))]
-use std::{
-    collections::VecDeque,
-    fs, io,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::VecDeque, fs, io, sync::PoisonError};
 
 #[cfg(not(booking_loom))]
 use crate::{
     directory::{IoFault, LockedDirectory},
     header::segment_name,
+    sync::{Mutex, MutexGuard},
 };
 use crate::{header::SegmentHeader, lsn::Lsn};
 

@@ -42,7 +42,7 @@ mod mapped {
     use crate::{
         marks::Geometry,
         sigbus::{self, Watched},
-        sync::Ordering,
+        sync::{Ordering, step},
     };
 
     // Words hold the file's little-endian bytes; storing a value must store those bytes.
@@ -121,6 +121,11 @@ mod mapped {
 
         /// The word at `lsn`, which must be a multiple of [`WORD_BYTES`].
         pub(crate) fn word(&self, lsn: u64) -> &AtomicU64 {
+            step();
+            self.place(lsn)
+        }
+
+        fn place(&self, lsn: u64) -> &AtomicU64 {
             let offset = to_usize(lsn & (self.bytes - 1)) & !(WORD_BYTES - 1);
             debug_assert_eq!(lsn % WORD_BYTES as u64, 0);
             // SAFETY: the mask keeps `offset` below `bytes`, the size of the one mapping at `base`.
@@ -137,13 +142,13 @@ mod mapped {
             let (words, rest) = bytes.as_chunks::<WORD_BYTES>();
             let mut at = lsn;
             for word in words {
-                self.word(at).store(u64::from_le_bytes(*word), Ordering::Relaxed);
+                self.place(at).store(u64::from_le_bytes(*word), Ordering::Relaxed);
                 at += WORD_BYTES as u64;
             }
             if !rest.is_empty() {
                 let mut last = [0; WORD_BYTES];
                 last[..rest.len()].copy_from_slice(rest);
-                self.word(at).store(u64::from_le_bytes(last), Ordering::Relaxed);
+                self.place(at).store(u64::from_le_bytes(last), Ordering::Relaxed);
             }
         }
 
@@ -151,7 +156,7 @@ mod mapped {
         pub(crate) fn read(&self, lsn: u64, bytes: &mut [u8]) {
             let mut at = lsn;
             for chunk in bytes.chunks_mut(WORD_BYTES) {
-                let word = self.word(at).load(Ordering::Relaxed).to_le_bytes();
+                let word = self.place(at).load(Ordering::Relaxed).to_le_bytes();
                 chunk.copy_from_slice(&word[..chunk.len()]);
                 at += WORD_BYTES as u64;
             }

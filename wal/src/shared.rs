@@ -13,10 +13,7 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, Ordering},
-    },
+    sync::{Arc, PoisonError},
 };
 
 use crate::{
@@ -32,6 +29,7 @@ use crate::{
     ring::Ring,
     segment::LiveSegment,
     stats::Counters,
+    sync::{AtomicBool, AtomicU8, Mutex, MutexGuard, Ordering},
 };
 
 /// What the background threads are told.

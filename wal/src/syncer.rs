@@ -29,11 +29,7 @@
 //! A hole that does not close is waited for with short sleeps, counted when it is 100 ms old, and after
 //! 5 s it poisons the log: what stands behind it cannot become durable, and it is never skipped.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    thread,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     append::INTERNAL_BYTES,
@@ -45,6 +41,7 @@ use crate::{
     segment::LiveSegment,
     shared::{Shared, Stop},
     stopwatch::Stopwatch,
+    sync::{Ordering, park_timeout, thread},
 };
 
 /// Idleness after which the last group's claim is carried to disk.
@@ -142,7 +139,7 @@ impl Syncer {
         let idle = |shared: &Shared| !shared.group_due() && shared.stop() == Stop::Run;
         if idle(&self.shared) {
             if carry {
-                thread::park_timeout(IDLE_CARRY_AFTER);
+                park_timeout(IDLE_CARRY_AFTER);
             } else {
                 thread::park();
             }
@@ -156,7 +153,7 @@ impl Syncer {
             let Some(left) = interval.checked_sub(self.last_sync.elapsed()) else {
                 break;
             };
-            thread::park_timeout(left);
+            park_timeout(left);
         }
     }
 
@@ -177,7 +174,7 @@ impl Syncer {
         }
         self.watch_hole(walked.hole.then_some(walked.published))?;
         if walked.published == durable {
-            thread::park_timeout(HOLE_PAUSE);
+            park_timeout(HOLE_PAUSE);
             return Ok(());
         }
         self.sync_to(durable, walked.published)

@@ -26,7 +26,7 @@ const FEATURES: [&str; 10] = [
 
 /// How the process is.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Health {
+pub(in crate::http) enum Health {
     Healthy,
     /// Up, but without an engine so far.
     Starting,
@@ -47,7 +47,7 @@ pub(in crate::http) fn health(shared: &Shared) -> Success {
     describe(&health_of(shared), shared.now())
 }
 
-fn describe(health: &Health, now: Timestamp) -> Success {
+pub(in crate::http) fn describe(health: &Health, now: Timestamp) -> Success {
     let (status, word, reason) = match health {
         Health::Healthy => (StatusCode::OK, "healthy", None),
         Health::Starting => {
@@ -109,7 +109,9 @@ mod tests {
         let text = match success.content {
             Content::Text(text) => text,
             Content::Json(bytes) => String::from_utf8(bytes).unwrap(),
-            Content::Empty | Content::Metrics(_) | Content::Listing(_) => panic!("no text"),
+            Content::Empty | Content::Document(_) | Content::Metrics(_) | Content::Listing(_) => {
+                panic!("no text")
+            }
         };
         (success.status.as_u16(), text)
     }

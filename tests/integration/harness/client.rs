@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Request;
 
+use super::contract::assert_documented;
 use super::reply::Reply;
 use super::time::wait_until;
 
@@ -117,7 +118,9 @@ impl Client {
             Some(body) => self.agent.run(request.body(body)?)?,
             None => self.agent.run(request.body(())?)?,
         };
-        Reply::read(format!("{} {}", call.method, call.path), response)
+        let reply = Reply::read(format!("{} {}", call.method, call.path), response)?;
+        assert_documented(call.method, &call.path, &reply);
+        Ok(reply)
     }
 
     /// Sends; an answer must come.

@@ -5,6 +5,7 @@
 //! names of the files.
 
 mod client;
+mod contract;
 mod ledger;
 mod load;
 mod raw;
@@ -17,6 +18,7 @@ mod time;
 mod together;
 
 pub(crate) use client::{Call, Client, Show, event_body, fresh_email, fresh_uuid};
+pub(crate) use contract::judge;
 pub(crate) use ledger::{Ending, Held, Holds, Ledger};
 pub(crate) use load::{Load, LoadReport};
 pub(crate) use raw::Raw;

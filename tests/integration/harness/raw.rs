@@ -112,6 +112,27 @@ impl Raw {
         self.read().unwrap_or_else(|| panic!("the connection was closed without an answer"))
     }
 
+    /// All answers until the server closes the connection, which it must.
+    #[track_caller]
+    pub(crate) fn replies_until_closed(&mut self) -> Vec<RawReply> {
+        std::iter::from_fn(|| self.read()).collect()
+    }
+
+    /// All answers up to that to a request which is sent now, and which the server must answer.
+    #[track_caller]
+    pub(crate) fn replies_while_open(&mut self) -> Vec<RawReply> {
+        const LAST: &str = "the-last-of-all";
+        self.send(format!("GET /livez HTTP/1.1\r\nHost: test\r\nX-Request-Id: {LAST}\r\n\r\n"));
+        let mut replies = Vec::new();
+        loop {
+            let reply = self.reply();
+            if reply.header("x-request-id") == Some(LAST) {
+                return replies;
+            }
+            replies.push(reply);
+        }
+    }
+
     /// Whether the server closes the connection within `limit`, whatever it says before.
     pub(crate) fn is_closed_within(&mut self, limit: Duration) -> bool {
         let start = now();

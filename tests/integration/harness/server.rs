@@ -141,6 +141,15 @@ impl Server {
         self.process.as_ref().expect("the server runs").id()
     }
 
+    /// Bytes of heap and stacks that the running server has in memory.
+    pub(crate) fn anonymous_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let status = status.expect("the server runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok()).expect("RssAnon in KiB") * 1_024
+    }
+
     /// What this run of the server has written to its standard error.
     pub(crate) fn stderr(&self) -> String {
         read_lossy(&self.stderr_path(self.runs))

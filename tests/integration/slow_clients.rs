@@ -1,0 +1,211 @@
+//! Clients that say little, or too many of them at once: they cost others neither time nor room.
+
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+
+use crate::harness::{Raw, Server, Settings, fresh_email, now, wait_until};
+
+/// What a busy machine may add to any deadline.
+const PATIENCE: Duration = Duration::from_secs(20);
+const BODY_BYTES_MAX: usize = 65_536;
+
+/// The most memory that a connection costs that is open and has said nothing, or half of a usual
+/// request, in bytes.
+const IDLE_COST_MAX: u64 = 24 * 1_024;
+/// The most that one costs that has sent all it may of a head, or of a body, and then stops.
+const FULL_COST_MAX: u64 = 256 * 1_024;
+
+/// Lets this process open as many connections as these tests have at once.
+fn allow_connections() {
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = Rlimit { current: limit.maximum.or(Some(65_536)), ..limit };
+    setrlimit(Resource::Nofile, wanted).expect("up to the hard limit");
+}
+
+fn post(length: usize, body: &str) -> String {
+    format!(
+        "POST /api/users HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+/// Connections of which each has said nothing, half a head, half a body, or is idle after an answer.
+fn stalled(server: &Server, count: usize) -> Vec<Raw> {
+    let mut connections: Vec<Raw> = Vec::with_capacity(count);
+    for number in 0..count {
+        let mut connection = Raw::connect(server.address());
+        match number % 4 {
+            0 => {}
+            1 => {
+                connection.send("GET /api/events HTTP/1.1\r\nHost: te");
+            }
+            2 => {
+                connection.send(post(200, "{\"email\":\"half"));
+            }
+            _ => assert_eq!(connection.get("/livez").reply().status, 200),
+        }
+        connections.push(connection);
+    }
+    wait_until(PATIENCE, "all are accepted", || open_connections(server) >= count as u64);
+    connections
+}
+
+fn open_connections(server: &Server) -> u64 {
+    server.stats()["connections"]["open"].as_u64().expect("a count")
+}
+
+/// A client that means well, and keeps its connection.
+struct Guest<'s> {
+    connection: Raw,
+    server: &'s Server,
+    event: String,
+}
+
+impl<'s> Guest<'s> {
+    fn of(server: &'s Server) -> Self {
+        let event = server.create_show(1).id;
+        Self { connection: Raw::connect(server.address()), server, event }
+    }
+
+    /// The 99th percentile of so many requests' durations.
+    fn p99(&mut self, count: usize, mut act: impl FnMut(&mut Self) -> u16, due: u16) -> Duration {
+        let mut durations: Vec<Duration> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let begin = now();
+            assert_eq!(act(self), due);
+            durations.push(begin.elapsed());
+        }
+        durations.sort_unstable();
+        durations[count * 99 / 100 - 1]
+    }
+
+    fn reads(&mut self, count: usize) -> Duration {
+        let path = format!("/api/events/{}", self.event);
+        self.p99(count, |guest| guest.connection.get(&path).reply().status, 200)
+    }
+
+    fn writes(&mut self, count: usize) -> Duration {
+        let write = |guest: &mut Self| {
+            let body = json!({"email": fresh_email(), "name": "Guest"}).to_string();
+            guest.connection.send(post(body.len(), &body)).reply().status
+        };
+        self.p99(count, write, 201)
+    }
+}
+
+fn median(mut values: Vec<Duration>) -> Duration {
+    values.sort_unstable();
+    values[values.len() / 2]
+}
+
+/// Two servers, alike but for the connections to one of them, take turns, so that whatever else the
+/// machine does hits both. What is compared are medians of each turn's p99, and nothing below a floor
+/// counts as slow.
+#[test]
+fn thousands_of_stalled_clients_slow_nobody_and_cost_little() {
+    const STALLED: usize = 2_000;
+    const TURNS: usize = 9;
+    const READ_FLOOR: Duration = Duration::from_millis(5);
+    const WRITE_FLOOR: Duration = Duration::from_millis(25);
+    allow_connections();
+    let settings = || Settings::new().env("REQUEST_TIMEOUT_SECONDS", 120);
+    let (calm, crowded) = (settings().start(), settings().start());
+    let before = crowded.anonymous_bytes();
+    let crowd = stalled(&crowded, STALLED);
+    let cost = crowded.anonymous_bytes().saturating_sub(before) / STALLED as u64;
+    eprintln!("{STALLED} stalled connections cost {cost} bytes each");
+    assert!(cost <= IDLE_COST_MAX, "{cost} bytes for a stalled connection");
+    let (mut calm, mut crowded) = (Guest::of(&calm), Guest::of(&crowded));
+    for (what, floor, measure) in [
+        ("read", READ_FLOOR, (|guest| guest.reads(300)) as fn(&mut Guest<'_>) -> Duration),
+        ("write", WRITE_FLOOR, |guest| guest.writes(100)),
+    ] {
+        let turns = (0..TURNS).map(|_| (measure(&mut calm), measure(&mut crowded)));
+        let (without, with): (Vec<_>, Vec<_>) = turns.unzip();
+        let (without, with) = (median(without), median(with));
+        eprintln!("p99 of a {what}: {without:?} without, {with:?} with {STALLED} stalled clients");
+        let bound = without.max(floor) * 2;
+        assert!(with <= bound, "a {what} takes {with:?} beside them, and {without:?} without");
+    }
+    assert!(open_connections(crowded.server) >= STALLED as u64, "they were there all the time");
+    drop(crowd);
+    wait_until(PATIENCE, "they are gone", || open_connections(crowded.server) < 10);
+}
+
+#[test]
+fn what_one_connection_can_occupy_is_bounded() {
+    const COUNT: usize = 200;
+    allow_connections();
+    let head = format!("GET /livez HTTP/1.1\r\nHost: test\r\nX: {}", "x".repeat(16_000));
+    let body = post(BODY_BYTES_MAX, &" ".repeat(BODY_BYTES_MAX - 1));
+    let chunk = format!("{:x}\r\n{}\r\n", 1_024, " ".repeat(1_024)).repeat(63);
+    let chunked = format!(
+        "POST /api/users HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"
+    );
+    for (what, text) in [("head", head), ("body", body), ("chunked body", chunked)] {
+        let settings = Settings::new().env("MAX_BODY_BYTES", BODY_BYTES_MAX);
+        let server = settings.env("REQUEST_TIMEOUT_SECONDS", 120).start();
+        let before = server.anonymous_bytes();
+        let mut crowd: Vec<Raw> = (0..COUNT).map(|_| Raw::connect(server.address())).collect();
+        for connection in &mut crowd {
+            connection.send(&text);
+        }
+        wait_until(PATIENCE, "all are accepted", || open_connections(&server) >= COUNT as u64);
+        // Whoever is served behind them all has waited until they were read.
+        let mut highest = 0;
+        for _ in 0..50 {
+            server.create_user();
+            highest = server.anonymous_bytes().max(highest);
+        }
+        let cost = highest.saturating_sub(before) / COUNT as u64;
+        eprintln!("half a {what} as long as it may be costs {cost} bytes");
+        assert!(cost <= FULL_COST_MAX, "half a {what} costs {cost} bytes");
+        drop(crowd);
+    }
+}
+
+#[test]
+fn a_flood_of_connections_is_turned_away_and_then_over() {
+    const CONNECTIONS_MAX: usize = 100;
+    const FLOOD: usize = 1_000;
+    allow_connections();
+    let settings = Settings::new().env("MAX_CONNECTIONS", CONNECTIONS_MAX);
+    let server = settings.env("REQUEST_TIMEOUT_SECONDS", 2).start();
+    let mut guest = Guest::of(&server);
+    guest.writes(100);
+    let mut flood: Vec<Raw> = Vec::with_capacity(FLOOD);
+    for number in 0..FLOOD {
+        let mut connection = Raw::connect(server.address());
+        connection.send("GET /livez HTTP/1.1\r\nHost: te");
+        flood.push(connection);
+        if number % 20 == 0 {
+            // Whoever is in stays in, and is served.
+            guest.reads(100);
+        }
+    }
+    let (mut timed_out, mut turned_away, mut closed) = (0, 0, 0);
+    for connection in &mut flood {
+        match connection.read() {
+            None => closed += 1,
+            Some(reply) if reply.status == 408 => timed_out += 1,
+            Some(reply) => {
+                reply.expect_refusal(503, "overloaded");
+                assert_eq!(reply.header("retry-after"), Some("1"));
+                assert!(connection.is_closed_within(PATIENCE), "turned away, and still there");
+                turned_away += 1;
+            }
+        }
+    }
+    eprintln!("{timed_out} timed out, {turned_away} turned away, {closed} closed at once");
+    assert!((1..CONNECTIONS_MAX).contains(&timed_out), "{timed_out} were let in");
+    assert!(turned_away > 0, "nobody was told");
+    drop(flood);
+    wait_until(PATIENCE, "there is room again", || server.is_ready());
+    server.create_user();
+    let stats = server.stats();
+    let refused = stats["connections"]["refused"].as_u64().expect("a count");
+    assert!(refused >= turned_away, "{refused} were counted as refused");
+    assert!(open_connections(&server) < 10, "{stats}");
+}
