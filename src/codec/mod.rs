@@ -16,8 +16,10 @@
 
 use std::borrow::Cow;
 
+use arrayvec::ArrayVec;
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use bincode::de::{BorrowDecode, BorrowDecoder, Decode};
+use bincode::enc::write::Writer;
 use bincode::enc::{Encode, Encoder};
 use bincode::error::{DecodeError, EncodeError};
 use wal::{Kind, RecordType};
@@ -200,53 +202,75 @@ fn stamp_in(stamp: Option<StampV1<'_>>) -> Option<RequestStamp<'_>> {
     stamp.map(|StampV1 { key, fingerprint }| RequestStamp { key, fingerprint })
 }
 
-/// The payload of a fact, encoded on the stack.
+/// The payload of a fact, on the stack. Moving it copies all of its room, so it is lent where speed matters.
+pub type Payload = ArrayVec<u8, FACT_BYTES_MAX>;
+
+/// A payload as what `bincode` writes to.
+struct Sink<'p>(&'p mut Payload);
+
+impl Writer for Sink<'_> {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
+        self.0.try_extend_from_slice(bytes).map_err(|_full| EncodeError::UnexpectedEnd)
+    }
+}
+
+/// A record's type and payload.
 #[derive(Debug)]
 pub struct Encoded {
     /// What the record says of itself.
     pub record: RecordType,
-    bytes: [u8; FACT_BYTES_MAX],
-    length: usize,
+    bytes: Payload,
 }
 
 impl Encoded {
     /// The payload.
     pub fn payload(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.bytes
     }
 }
 
-/// Encodes a fact.
+/// Encodes a fact, where its bytes may be moved about.
+///
+/// # Panics
+///
+/// As [`encode_into`].
+pub fn encode(fact: &Fact<'_>) -> Encoded {
+    let mut bytes = Payload::new();
+    let record = encode_into(fact, &mut bytes);
+    Encoded { record, bytes }
+}
+
+/// Encodes a fact into `payload`, which is empty; returns what its record says of itself.
 ///
 /// # Panics
 ///
 /// If a text or a list of the fact is longer than its named limit: a broken invariant, since every
 /// edge that takes such a text in has checked it.
-pub fn encode(fact: &Fact<'_>) -> Encoded {
+pub fn encode_into(fact: &Fact<'_>, payload: &mut Payload) -> RecordType {
     match fact {
-        Fact::UserCreated(fact) => pack(USER_CREATED, &user_created_out(fact)),
+        Fact::UserCreated(fact) => pack(USER_CREATED, &user_created_out(fact), payload),
         Fact::UserUpdated(fact) => {
             let UserUpdated { user, email, name, at } = *fact;
-            pack(USER_UPDATED, &UserUpdatedV1 { user: user.get(), at: at.millis(), email, name })
+            let fact = UserUpdatedV1 { user: user.get(), at: at.millis(), email, name };
+            pack(USER_UPDATED, &fact, payload)
         }
         Fact::UserDeleted(UserDeleted { user, at }) => {
-            pack(USER_DELETED, &UserDeletedV1 { user: user.get(), at: at.millis() })
+            pack(USER_DELETED, &UserDeletedV1 { user: user.get(), at: at.millis() }, payload)
         }
-        Fact::EventCreated(fact) => pack(EVENT_CREATED, &event_created_out(fact)),
-        Fact::Held(fact) => pack(HELD, &held_out(fact)),
-        Fact::Confirmed(fact) => pack(CONFIRMED, &transition_out(fact)),
-        Fact::Cancelled(fact) => pack(CANCELLED, &transition_out(fact)),
-        Fact::Expired(fact) => pack(EXPIRED, &transition_out(fact)),
-        Fact::KeyBound(fact) => pack(KEY_BOUND, &key_bound_out(fact)),
+        Fact::EventCreated(fact) => pack(EVENT_CREATED, &event_created_out(fact), payload),
+        Fact::Held(fact) => pack(HELD, &held_out(fact), payload),
+        Fact::Confirmed(fact) => pack(CONFIRMED, &transition_out(fact), payload),
+        Fact::Cancelled(fact) => pack(CANCELLED, &transition_out(fact), payload),
+        Fact::Expired(fact) => pack(EXPIRED, &transition_out(fact), payload),
+        Fact::KeyBound(fact) => pack(KEY_BOUND, &key_bound_out(fact), payload),
     }
 }
 
-fn pack(kind: Kind, fact: &impl Encode) -> Encoded {
-    let record = RecordType { kind, version: 1, ignorable: false };
-    let mut encoded = Encoded { record, bytes: [0; FACT_BYTES_MAX], length: 0 };
-    encoded.length = bincode::encode_into_slice(fact, &mut encoded.bytes, LAYOUT)
+fn pack(kind: Kind, fact: &impl Encode, payload: &mut Payload) -> RecordType {
+    bincode::encode_into_writer(fact, Sink(payload), LAYOUT)
         .expect("every text and list of a fact was checked against its limit");
-    encoded
+    RecordType { kind, version: 1, ignorable: false }
 }
 
 fn user_created_out<'a>(fact: &UserCreated<'a>) -> UserCreatedV1<'a> {

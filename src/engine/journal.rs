@@ -14,16 +14,15 @@ impl Ledger for wal::Log {
     }
 
     fn reserve(&self, urgency: Urgency, fact: &Fact<'_>) -> Result<Self::Place<'_>, NoRoom> {
-        let encoded = codec::encode(fact);
-        wal::Log::reserve(self, encoded.record, urgency, encoded.payload()).map_err(|error| {
-            match error {
-                ReserveError::NoRoom
-                | ReserveError::TooFarAhead
-                | ReserveError::Poisoned
-                | ReserveError::Sealed => NoRoom,
-                ReserveError::TooLong => {
-                    unreachable!("a fact is shorter than a frame, as asserted in `codec`")
-                }
+        let mut payload = codec::Payload::new();
+        let record = codec::encode_into(fact, &mut payload);
+        wal::Log::reserve(self, record, urgency, &payload).map_err(|error| match error {
+            ReserveError::NoRoom
+            | ReserveError::TooFarAhead
+            | ReserveError::Poisoned
+            | ReserveError::Sealed => NoRoom,
+            ReserveError::TooLong => {
+                unreachable!("a fact is shorter than a frame, as asserted in `codec`")
             }
         })
     }

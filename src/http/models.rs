@@ -1,5 +1,5 @@
-//! Waiting for the log, in random schedules: the real line of waiters, the real release task, the
-//! real log with its threads. Each thread is a runtime; what stands in is the executor, and time,
+//! Waiting for the log, in random schedules: the real line of waiters, the real asking and release
+//! tasks, the real log with its threads. Each thread is a runtime; what stands in is the executor, and time,
 //! which never runs out, so that a lost wake-up is a deadlock. (Seen once by hand: without the bells hung up
 //! the model fails so. It is no test, since what a deadlock leaves behind ends the process.)
 //!
@@ -43,7 +43,7 @@ async fn given_up(waiters: &Rc<Waiters>, engine: &Engine) {
     .await;
 }
 
-/// One runtime: its release task, and requests beside each other.
+/// One runtime: its two tasks, and requests beside each other.
 fn runtime(shared: &Shared, bell: &Notify, number: usize) {
     let waiters = Rc::new(Waiters::default());
     let engine = shared.engine().unwrap();
@@ -55,10 +55,11 @@ fn runtime(shared: &Shared, bell: &Notify, number: usize) {
         request(&waiters, engine, &third).await;
     };
     let release = waiters.run(shared, bell, Duration::from_secs(3_600));
+    let tasks = join(Box::pin(waiters.ask(shared)), Box::pin(release));
     shuttle::future::block_on(async {
-        match select(Box::pin(clients), Box::pin(release)).await {
+        match select(Box::pin(clients), Box::pin(tasks)).await {
             Either::Left(((), _)) => {}
-            Either::Right(_) => unreachable!("the release task runs for ever"),
+            Either::Right(_) => unreachable!("the tasks run for ever"),
         }
     });
 }

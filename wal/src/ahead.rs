@@ -69,8 +69,11 @@ impl Preparer {
         };
         let segment = segment.reopened()?;
         let to = self.shared.options.segment_bytes;
+        let mut limit = segment.base + self.first_zeroed_bytes;
         let written = segment.write_zeros(self.first_zeroed_bytes, to, |zeroed| {
-            self.shared.append.marks.raise_limit(segment.base + zeroed);
+            let from = std::mem::replace(&mut limit, segment.base + zeroed);
+            self.shared.append.ring.populate(from, limit);
+            self.shared.append.marks.raise_limit(limit);
             self.pace()
         });
         match written {
@@ -101,7 +104,7 @@ impl Preparer {
             Ok(segment) => {
                 self.shared.counters.disk_full.store(false, Ordering::Relaxed);
                 self.shared.install(segment, &header)?;
-                self.shared.append.ring.populate(header.base.get());
+                self.shared.append.ring.populate(header.base.get(), header.end().get());
                 self.shared.append.marks.raise_limit(header.end().get());
                 self.header = header;
                 Ok(())

@@ -156,8 +156,9 @@ impl Log {
         let segment = segment::make(&shared.directory, &header, zeroed, |_| Pace::Continue)
             .map_err(|error| open_error(error, &shared))?;
         shared.install(segment, &header).map_err(OpenError::Segment)?;
-        shared.append.ring.populate(header.base.get());
-        shared.append.marks.raise_limit(header.base.get() + zeroed);
+        let base = header.base.get();
+        shared.append.ring.populate(base, base + zeroed);
+        shared.append.marks.raise_limit(base + zeroed);
         Ok((Self::start(shared, header, zeroed)?, recovered.report))
     }
 

@@ -109,14 +109,20 @@ mod mapped {
             Ok(())
         }
 
-        /// Builds the page tables of the segment at `base` for reading, so that an appender's first
-        /// store to a page pays for one fault and not for walking to it as well. Best effort.
-        pub(crate) fn populate(&self, base: u64) {
-            let at = self.slot(base);
-            let length = to_usize(self.geometry.segment_bytes);
+        /// Builds the page tables of `[from, to)`, whole pages of one segment, for reading, so that an
+        /// appender's first store to a page pays for one fault and not for walking to it as well. Best
+        /// effort. The pages must have been written: one that is not in memory would be read ahead
+        /// with those behind it in a large folio, and be written as a whole by each sync.
+        pub(crate) fn populate(&self, from: u64, to: u64) {
+            let base = self.geometry.base(from);
+            debug_assert!(from <= to && to <= base + self.geometry.segment_bytes);
+            // SAFETY: the segment's slot is a segment long, and `from` is within the segment.
+            let at = unsafe { self.slot(base).add(to_usize(from - base)) };
             // An older kernel does not know the advice; the pages then come one fault at a time.
             // SAFETY: the range is inside the ring's reservation; the advice changes no contents.
-            let _ = unsafe { madvise(at.as_ptr().cast(), length, Advice::LinuxPopulateRead) };
+            let _ = unsafe {
+                madvise(at.as_ptr().cast(), to_usize(to - from), Advice::LinuxPopulateRead)
+            };
         }
 
         /// The word at `lsn`, which must be a multiple of [`WORD_BYTES`].

@@ -105,8 +105,14 @@ impl Scan {
             rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)
                 .map_err(IoFault::of("drop cached pages of", path))?;
         }
+        // What the kernel reads ahead by itself comes in large folios, of which one dirty byte would
+        // have each sync write the whole: a log that is appended to reads ahead by `read_ahead` alone.
+        let advice = match from {
+            ReadFrom::Cache => Advice::Random,
+            ReadFrom::Medium => Advice::Sequential,
+        };
         // A hint; the reads are right without it.
-        let _ = rustix::fs::fadvise(&file, 0, None, Advice::Sequential);
+        let _ = rustix::fs::fadvise(&file, 0, None, advice);
         let segment_bytes = segment.header.segment_size.get();
         buffer.resize(usize::try_from(segment_bytes).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES), 0);
         Ok(Self {
