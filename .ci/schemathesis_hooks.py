@@ -2,12 +2,16 @@
 
 import json
 import random
+import threading
 import urllib.request
+import uuid
 
 import schemathesis
 from schemathesis import GenerationMode
 
 _world = None
+# The workers are threads.
+_creating = threading.Lock()
 
 
 def _call(base, path, body=None):
@@ -19,8 +23,8 @@ def _call(base, path, body=None):
 
 def _create(base):
     users = [
-        _call(base, "/api/users", {"email": f"world-{n}@example.com", "name": "World"})["user_id"]
-        for n in range(3)
+        _call(base, "/api/users", {"email": f"{uuid.uuid4()}@example.com", "name": "World"})["user_id"]
+        for _ in range(3)
     ]
     event = _call(
         base,
@@ -52,8 +56,9 @@ def map_case(context, case):
     global _world
     if case.meta is None or case.meta.generation.mode != GenerationMode.POSITIVE:
         return case
-    if _world is None:
-        _world = _create(case.operation.base_url.rstrip("/"))
+    with _creating:
+        if _world is None:
+            _world = _create(case.operation.base_url.rstrip("/"))
     if random.random() < 0.5:
         return case
     kind = case.path.split("/")[2] if case.path.startswith("/api/") else None
