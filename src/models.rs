@@ -1,7 +1,7 @@
 //! How models are run: small pieces of real code, in interleavings that no test would meet.
 //!
 //! * loom explores every interleaving of a few threads, under the C11 memory model as far as it has
-//!   it: `RUSTFLAGS="--cfg booking_loom" cargo test --profile models --lib models`
+//!   it: `RUSTFLAGS="--cfg booking_loom" cargo test --release --lib models`
 //! * shuttle samples random schedules of more threads and more steps, sequentially consistent:
 //!   `RUSTFLAGS="--cfg booking_shuttle" cargo test --profile models --lib models`
 //!
@@ -24,13 +24,19 @@ pub(crate) enum Reach {
     Preemptions(usize),
 }
 
-/// Explores `model` as far as `reach` says.
+/// A number that the environment gives.
+fn given(name: &str) -> Option<usize> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
+/// Explores `model` as far as `reach` says, or `MODEL_PREEMPTIONS`, if that is less.
 #[cfg(booking_loom)]
 pub(crate) fn explore(reach: Reach, model: impl Fn() + Sync + Send + 'static) {
+    let most = given("MODEL_PREEMPTIONS").unwrap_or(usize::MAX);
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = match reach {
-        Reach::Everything => None,
-        Reach::Preemptions(most) => Some(most),
+        Reach::Everything => Some(most).filter(|most| *most < usize::MAX),
+        Reach::Preemptions(own) => Some(own.min(most)),
     };
     builder.max_branches = 100_000;
     builder.check(model);
@@ -46,11 +52,11 @@ pub(crate) fn explore(_: Reach, model: impl Fn() + Sync + Send + 'static) {
 #[cfg(booking_shuttle)]
 pub(crate) fn sample(schedules: usize, model: impl Fn() + Sync + Send + 'static) {
     use shuttle::scheduler::RandomScheduler;
-    let given = std::env::var("MODEL_SCHEDULES").ok().and_then(|text| text.parse().ok());
+    let schedules = given("MODEL_SCHEDULES").unwrap_or(schedules);
     let mut config = shuttle::Config::new();
     config.stack_size = 1 << 20;
     config.silence_warnings = true;
-    shuttle::Runner::new(RandomScheduler::new(given.unwrap_or(schedules)), config).run(model);
+    shuttle::Runner::new(RandomScheduler::new(schedules), config).run(model);
 }
 
 /// A directory for a log; in memory where there is such a place, since the disk is not what is tried.
