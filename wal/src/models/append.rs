@@ -18,6 +18,7 @@
 //! | `claim` swaps Relaxed | `a_slot_that_turned_shows_nothing_old` (an old frame is published) |
 //! | `close` loads and stores | `closing_sees_every_claim` |
 //! | `Bell::arm` or `Bell::ring` without its fence | `no_wake_up_is_lost` (deadlock) |
+//! | `Demand::ask` rings before it raises, or the bell without its fence | `no_demand_is_lost` (deadlock) |
 //! | the sleeper looks for work before it arms | `no_wake_up_is_lost` (deadlock) |
 //! | `publish` without its fence, or without the second walk | `whoever_fills_a_hole_wakes_the_rest` (deadlock) |
 //! | `after_fill` without its fence | `whoever_fills_a_hole_wakes_the_rest` (deadlock) |
