@@ -1,7 +1,7 @@
 //! How models are run: small pieces of real code, in interleavings that no test would meet.
 //!
 //! * loom explores every interleaving of a few threads, under the C11 memory model as far as it has
-//!   it: `RUSTFLAGS="--cfg booking_loom" cargo test --release --lib models`
+//!   it: `RUSTFLAGS="--cfg booking_loom" cargo test --profile models --lib models`
 //! * shuttle samples random schedules of more threads and more steps, sequentially consistent:
 //!   `RUSTFLAGS="--cfg booking_shuttle" cargo test --profile models --lib models`
 //!

@@ -2,7 +2,7 @@
 //!
 //! * `append`, explored by loom: claiming, filling, walking and waking over modelled memory, in every
 //!   interleaving and with every value that the orderings allow.
-//!   `RUSTFLAGS="--cfg booking_loom" cargo test -p wal --release --lib models`
+//!   `RUSTFLAGS="--cfg booking_loom" cargo test -p wal --profile models --lib models`
 //! * `live`, sampled by shuttle: the whole log with its two threads on real files, in random
 //!   schedules of sequentially consistent steps.
 //!   `RUSTFLAGS="--cfg booking_shuttle" cargo test -p wal --profile models --lib models`
