@@ -4,12 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::wait_until;
 use crate::program::{Run, program, run};
 use crate::server::binary;
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Little of everything.
 const SHORT: &[&str] = &[
@@ -125,30 +128,52 @@ fn the_table_and_the_chart_have_a_row_for_each() {
     assert_nothing_is_left(place.path());
 }
 
+/// What shows which contender has its turn, and where that is installed.
+const SIGNS: [(&str, &str); 3] = [
+    ("server.log", "/"),
+    (".s.PGSQL.5432", "/usr/lib/postgresql"),
+    ("redis.sock", "/usr/bin/redis-server"),
+];
+
 #[test]
 fn one_that_is_stopped_or_killed_leaves_no_process() {
-    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::KILL] {
-        let place = place();
-        let arguments = ["compare", "--server", binary().to_str().unwrap(), "--slices", "1000"];
-        let mut command = program();
-        command.args(arguments).arg("--directory").arg(place.path());
-        let mut child = command.spawn().unwrap();
-        let limit = Duration::from_secs(60);
-        // The bare server is the first; booking-manager, the second, names its directory nowhere in
-        // its command line, so what is looked for is a child.
-        let pid = rustix::process::Pid::from_child(&child);
-        let children = || children(child.id());
-        wait_until(limit, "a contender runs", || !children().is_empty());
-        let children = children();
-        rustix::process::kill_process(pid, signal).unwrap();
-        wait_until(limit, "it ends", || child.try_wait().unwrap().is_some());
-        wait_until(limit, "its contender ends", || {
-            children.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
-        });
-        if signal == rustix::process::Signal::TERM {
-            assert_nothing_is_left(place.path());
+    let installed = SIGNS.into_iter().filter(|(_, program)| Path::new(program).exists());
+    for (sign, _) in installed {
+        for signal in [Signal::TERM, Signal::KILL] {
+            let place = place();
+            let mut command = program();
+            command.args(["compare", "--server", binary().to_str().unwrap()]).args(SHORT);
+            // What is the last of the first round is soon there.
+            command.arg("--directory").arg(place.path());
+            let mut child = command.spawn().unwrap();
+            let is_there = || {
+                let mut turns = fs::read_dir(place.path()).unwrap().flatten();
+                turns.any(|turn| turn.path().join(sign).exists())
+            };
+            wait_until(LIMIT, "the contender runs", is_there);
+            let family = family(child.id());
+            assert!(family.len() > 1, "{family:?}");
+            kill_process(Pid::from_child(&child), signal).unwrap();
+            wait_until(LIMIT, "it ends", || child.try_wait().unwrap().is_some());
+            wait_until(LIMIT, "all that it has begun ends", || {
+                family.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+            });
+            if signal == Signal::TERM {
+                assert_nothing_is_left(place.path());
+            }
         }
     }
+}
+
+/// A process and all that it has begun, and so on.
+fn family(first: u32) -> Vec<u32> {
+    let mut family = vec![first];
+    let mut next = 0;
+    while next < family.len() {
+        family.extend(children(family[next]));
+        next += 1;
+    }
+    family
 }
 
 /// The processes that this one has begun.

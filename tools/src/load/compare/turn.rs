@@ -298,3 +298,35 @@ impl Turn {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::compare::contender::Fsync;
+
+    /// How many things are wrong with a turn that acknowledged 100 bookings.
+    fn wrongs(bookings: u64, seats: u64, unknown: u64, taken: u16) -> u64 {
+        let turn = Turn {
+            contender: Contender::Redis(Fsync::Always),
+            round: 0,
+            slices: Vec::new(),
+            latencies: histogram(),
+            sync_micros: 0.0,
+            acknowledged: 100,
+            stored: Some(Stored { bookings, seats }),
+            taken: Some(taken),
+            wrongs: Wrongs::default(),
+        };
+        turn.judged(unknown).wrongs.count
+    }
+
+    #[test]
+    fn what_was_acknowledged_must_be_stored_and_refused_to_others() {
+        assert_eq!(wrongs(100, 100, 0, 409), 0);
+        assert_eq!(wrongs(102, 102, 2, 409), 0, "two were done whose answer never came");
+        assert_eq!(wrongs(99, 99, 2, 409), 1, "one is lost");
+        assert_eq!(wrongs(103, 103, 2, 409), 1, "one was never asked for");
+        assert_eq!(wrongs(100, 99, 0, 409), 1, "a seat is in two bookings");
+        assert_eq!(wrongs(100, 100, 0, 201), 1, "a seat was sold again");
+    }
+}

@@ -23,7 +23,7 @@ use super::{cores, ids};
 
 /// Part of the socket's name; nothing listens to a port.
 pub(in crate::load::compare) const PORT: u16 = 5_432;
-/// Connections of all runtimes together for each core; each is a process of PostgreSQL's.
+/// Connections of a runtime; each is a process of PostgreSQL's.
 const CONNECTIONS_PER_RUNTIME: usize = 8;
 /// Connections beside those of the runtimes: for tables, counts and PostgreSQL's own.
 const CONNECTIONS_SPARE: usize = 12;
