@@ -128,9 +128,9 @@ fn the_table_and_the_chart_have_a_row_for_each() {
     assert_nothing_is_left(place.path());
 }
 
-/// What shows which contender has its turn, and where that is installed.
+/// A file that a contender makes once it runs, and where that is installed.
 const SIGNS: [(&str, &str); 3] = [
-    ("server.log", "/"),
+    ("port", "/"),
     (".s.PGSQL.5432", "/usr/lib/postgresql"),
     ("redis.sock", "/usr/bin/redis-server"),
 ];

@@ -1,7 +1,7 @@
 //! Processes that end with this one, and before their directories are removed.
 //!
 //! Dropping one stops it and waits until it is gone. Should this program be killed, the kernel ends
-//! them: `setpriv` asks it to.
+//! them: `setpriv` asks it to, the first thing it does. (One whose `setpriv` was not that far goes on.)
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
