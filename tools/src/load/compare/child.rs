@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{self, Command, Stdio};
 use std::sync::Arc;
@@ -67,7 +68,8 @@ pub(super) fn command(program: &Path, owner: Option<Owner>, ending: Ending) -> C
         .env_clear()
         .env("LC_ALL", "C")
         .env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.stdin(Stdio::null()).stdout(Stdio::null()).current_dir("/");
+    // In a group of its own: what is typed at the terminal is for this program alone.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).current_dir("/").process_group(0);
     command
 }
 
