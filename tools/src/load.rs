@@ -12,7 +12,7 @@
 //! [`operation`] the kinds of requests, [`tally`] and [`beat`] what was measured, [`live`] the line
 //! that tells how it goes; [`client`] asks one thing at a time, [`server`] is which one is asked,
 //! [`skew`] what time it is there, [`process`] what it costs, [`clock`] the time here. [`demo`] tells
-//! a story of a [`town`].
+//! a story of a [`town`]; [`compare`] runs other servers, too, under the same load.
 
 use std::io::Write;
 
@@ -24,6 +24,7 @@ mod beat;
 mod claims;
 mod client;
 mod clock;
+mod compare;
 mod connection;
 mod crowd;
 mod demo;
@@ -81,4 +82,24 @@ pub fn storm(storm: &arguments::Storm, output: &mut Output<impl Write>) -> anyho
 /// The server cannot be used, or the story cannot be written.
 pub fn demo(place: &arguments::Place, output: &mut Output<impl Write>) -> anyhow::Result<Status> {
     demo::demo(&place.url, output)
+}
+
+/// Runs booking-manager and others in turns, and compares them.
+///
+/// # Errors
+/// A contender cannot be started or used, or the result cannot be written.
+pub fn compare(
+    order: &arguments::Compare,
+    output: &mut Output<impl Write>,
+) -> anyhow::Result<Status> {
+    compare::compare(order, output)
+}
+
+/// Is the front end of a contender until it is ended.
+///
+/// # Errors
+/// It cannot listen, or what is behind it is not there.
+pub fn front(front: &arguments::Front) -> anyhow::Result<Status> {
+    compare::front(front)?;
+    Ok(Status::Sound)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 use tools::load::arguments::{Arguments, Command};
-use tools::load::{Scenario, demo, load, storm};
+use tools::load::{Scenario, compare, demo, front, load, storm};
 use tools::output::Output;
 use tools::{Status, manual};
 
@@ -35,6 +35,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<Status> {
         Command::Checkout(run) => load(Scenario::Checkout, run, &mut output),
         Command::Browse(run) => load(Scenario::Browse, run, &mut output),
         Command::ExpiryStorm(order) => storm(order, &mut output),
+        Command::Compare(order) => compare(order, &mut output),
+        Command::Front(order) => front(order),
         Command::Demo(place) => demo(place, &mut output),
         Command::Completions { shell } => {
             manual::completions(Arguments::command(), *shell, &mut output)

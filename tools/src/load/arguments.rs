@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::server::Server;
@@ -67,6 +67,17 @@ pub enum Command {
     /// until a second after the last. --rate is that of the others (2,000 if not given). The server needs a
     /// short HOLD_TTL_SECONDS, long enough for placing the holds and measuring before: 15, say.
     ExpiryStorm(Storm),
+    /// Run booking-manager, a bare server, PostgreSQL and Redis in turns, and compare them
+    ///
+    /// All are started here, each in a directory of its own, and get the requests of `hot-event` in
+    /// a closed loop from the same generator. PostgreSQL and Redis stand behind a small front end that
+    /// speaks the same HTTP; what is not installed is left out, and the table says so. After each turn
+    /// what was acknowledged is compared with what is stored. Ratios are to the bare server of the
+    /// same round, which has a second turn in each round as a control.
+    Compare(Compare),
+    /// Stand before a backend of a comparison
+    #[command(hide = true)]
+    Front(Front),
     /// Fill a server with people, halls and shows, and walk one booking through its life
     ///
     /// Tells of each step what is asked, what is answered, and what that means.
@@ -159,6 +170,69 @@ pub struct Storm {
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub holds: u32,
+}
+
+/// How to compare servers.
+#[derive(Clone, Debug, Args)]
+pub struct Compare {
+    /// The booking-manager to start; by default the one beside this program
+    #[arg(long, value_name = "FILE")]
+    pub server: Option<PathBuf>,
+    /// Where the contenders keep their data meanwhile; should be on a disk
+    #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
+    pub directory: PathBuf,
+    /// How often all take their turn
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub rounds: u32,
+    /// Slices to measure of each contender, in all rounds together; rounded up to fill the rounds
+    #[arg(long, value_name = "N", default_value_t = 25)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub slices: u32,
+    /// How long a slice is
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = span)]
+    pub slice: Duration,
+    /// How long each turn runs before its first slice
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = span)]
+    pub warmup: Duration,
+    /// Connections, in all
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub connections: u32,
+    /// Users to make
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    pub users: u32,
+    /// Write the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Draw the rates into this file (SVG)
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+}
+
+/// What a front end stands before.
+#[derive(Clone, Debug, Args)]
+pub struct Front {
+    /// What is behind it.
+    #[arg(long, value_enum)]
+    pub backend: Backend,
+    /// The directory of PostgreSQL's socket, or Redis's socket.
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+}
+
+/// What can be behind a front end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Backend {
+    /// Nothing: it answers a constant.
+    Noop,
+    /// PostgreSQL, by a function that locks the seats, then changes them.
+    PostgresForUpdate,
+    /// PostgreSQL, by one statement that changes the seats if they are free.
+    PostgresOneStatement,
+    /// Redis, by a script.
+    Redis,
 }
 
 /// Reads a span of time with a unit.

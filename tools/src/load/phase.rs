@@ -29,6 +29,8 @@ pub(super) struct Order<'r> {
     pub(super) rate: Option<u32>,
     pub(super) warmup: Duration,
     pub(super) duration: Duration,
+    /// The processes whose CPU time is the server's; none if it is not to be measured.
+    pub(super) server: &'r [u32],
     /// Raised from outside to end it early.
     pub(super) stop: &'r Arc<AtomicBool>,
 }
@@ -117,7 +119,7 @@ struct Seen {
 fn watch(order: &Order<'_>, from: &Receiver<Beat>, window: Window) -> Seen {
     let mut live = Live::new(order.name, order.warmup + order.duration);
     let mut beats: Vec<Beat> = Vec::new();
-    let cpu = || order.run.server_pid.and_then(process::cpu_nanos);
+    let cpu = || process::cpu_nanos_of(order.server);
     let (mut before, mut after) = (None, None);
     let mut until = None;
     loop {

@@ -23,7 +23,7 @@ const POINTS: u32 = 40;
 /// The furthest percentile, as nines.
 const NINES_MAX: u32 = 6;
 /// Told apart also by those who see no red or green (Okabe and Ito).
-const COLOURS: [&str; 8] =
+pub(super) const COLOURS: [&str; 8] =
     ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999"];
 
 /// Writes the plot.
@@ -94,11 +94,7 @@ impl Frame {
 
 fn svg(title: &str, lines: &[Line]) -> String {
     let frame = Frame::of(lines);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         width=\"{WIDTH}\" height=\"{HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
-    );
+    let mut svg = opening(WIDTH, HEIGHT);
     text(&mut svg, (LEFT, 30.0), "start", 17, title);
     axes(&mut svg, &frame);
     for (place, line) in lines.iter().enumerate() {
@@ -106,6 +102,15 @@ fn svg(title: &str, lines: &[Line]) -> String {
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// What a drawing of this size begins with.
+pub(super) fn opening(width: f64, height: f64) -> String {
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+         width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n"
+    )
 }
 
 fn axes(svg: &mut String, frame: &Frame) {
@@ -163,7 +168,8 @@ fn draw(svg: &mut String, frame: &Frame, place: usize, (name, latencies): &Line)
     text(svg, (x + 28.0, y + 4.0), "start", 13, name);
 }
 
-fn rule(svg: &mut String, from: (f64, f64), to: (f64, f64), colour: &str) {
+/// A straight line.
+pub(super) fn rule(svg: &mut String, from: (f64, f64), to: (f64, f64), colour: &str) {
     let ((x1, y1), (x2, y2)) = (from, to);
     let _ = writeln!(
         svg,
@@ -172,7 +178,7 @@ fn rule(svg: &mut String, from: (f64, f64), to: (f64, f64), colour: &str) {
 }
 
 /// All texts are of our own making and have nothing to escape.
-fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, size: u32, text: &str) {
+pub(super) fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, size: u32, text: &str) {
     let _ = writeln!(
         svg,
         "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\" font-size=\"{size}\">{text}</text>"

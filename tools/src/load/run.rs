@@ -51,6 +51,7 @@ pub(super) fn run(scenario: Scenario, run: &Run) -> anyhow::Result<Outcome> {
         rate: run.rate,
         warmup: run.warmup,
         duration: run.duration,
+        server: run.server_pid.as_slice(),
         stop: &stopped_by_signals()?,
     };
     let (crowds, phase) = phase::load(&order, crowds.collect())?;

@@ -100,8 +100,15 @@ fn place(run: &Run, hall: &Arc<World>, stop: &Arc<AtomicBool>) -> anyhow::Result
         let plan = Plan::Distinct(Rounds::once(supply));
         Crowd::new(hall, &run.url.pen, plan, run.seed, thread, run.threads)
     });
-    let order =
-        Order { run, name: "placing", rate: None, warmup: Duration::ZERO, duration: TTL_MAX, stop };
+    let order = Order {
+        run,
+        name: "placing",
+        rate: None,
+        warmup: Duration::ZERO,
+        duration: TTL_MAX,
+        server: run.server_pid.as_slice(),
+        stop,
+    };
     let (crowds, phase) = phase::load(&order, crowds.collect())?;
     Ok((Ledger::of(crowds.into_iter().map(Crowd::into_ledger)), phase))
 }
@@ -129,7 +136,8 @@ fn weather(
         storm.len()
     );
     let duration = run.duration.min(left);
-    let before = Order { run, name: "before", rate: run.rate, warmup: WARMUP, duration, stop };
+    let (rate, server) = (run.rate, run.server_pid.as_slice());
+    let before = Order { run, name: "before", rate, warmup: WARMUP, duration, server, stop };
     let (crowds, before_phase) = phase::load(&before, crowds.collect())?;
     let warmup = until(first, skew);
     let duration = until(last, skew).saturating_sub(warmup) + AFTER;

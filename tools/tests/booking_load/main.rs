@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod compare;
 mod demo;
 #[allow(dead_code, reason = "shared with the tests of the server, which use all of it")]
 #[path = "../../../tests/integration/harness/time.rs"]

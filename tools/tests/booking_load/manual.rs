@@ -14,6 +14,7 @@ fn completions_and_pages_know_the_scenarios() {
         "checkout",
         "browse",
         "expiry-storm",
+        "compare",
         "demo",
     ];
     let script = run(&["completions", "bash"]);
@@ -40,6 +41,9 @@ fn wrong_usage_is_told() {
         &["hot-event", "--seats", "1000001"],
         &["expiry-storm", "--holds", "0"],
         &["demo", "--rate", "5"],
+        &["compare", "--slices", "0"],
+        &["compare", "--server", "/nowhere/booking-manager"],
+        &["front", "--backend", "redis"],
     ] {
         assert!(!run(arguments).unusable().is_empty(), "{arguments:?}");
     }

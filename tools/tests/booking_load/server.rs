@@ -101,7 +101,7 @@ fn ready(port: u16) -> bool {
 /// The server's program. It belongs to another package, for whose binaries cargo sets no variable
 /// here; so cargo is asked to build it as it does for the tests of that package, which is quickly
 /// done where all tests are run, as it is there already.
-fn binary() -> &'static Path {
+pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let profile = Path::new(env!("CARGO_BIN_EXE_booking-load")).parent().unwrap();
