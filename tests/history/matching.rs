@@ -2,7 +2,8 @@
 //!
 //! An answered change names its record, by the booking's id or by its position. What is left over
 //! in the log must have been asked for by a request that was sent and never answered, and that
-//! began before the record: its position is not below anything that had ended when it began.
+//! began before the record: its position is not below anything that had ended by then, and its time
+//! is no earlier.
 
 use std::collections::HashMap;
 
@@ -121,9 +122,12 @@ impl<'r> Matching<'r> {
                 continue;
             }
             let found = candidates.for_record(record).iter().copied().find(|&candidate| {
-                let asked = &self.round.operations[candidate].asked;
+                let operation = &self.round.operations[candidate];
                 let is_free = self.record_of[candidate].is_none();
-                is_free && low[candidate] <= record.lsn && fits(asked, record)
+                // Of two that ask for the same, the later may not have been there yet.
+                let has_begun = self.round.clock.earliest_reading(operation.begun) <= record.at;
+                let may_stand_there = has_begun && low[candidate] <= record.lsn;
+                is_free && may_stand_there && fits(&operation.asked, record)
             });
             match found {
                 Some(operation) => {
