@@ -29,14 +29,16 @@ fn given(name: &str) -> Option<usize> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// Explores `model` as far as `reach` says, or `MODEL_PREEMPTIONS`, if that is less.
+/// Explores `model` as far as `reach` says; if `MODEL_PREEMPTIONS` is given, with so many switches at
+/// most, and one fewer than it says.
 #[cfg(booking_loom)]
 pub(crate) fn explore(reach: Reach, model: impl Fn() + Sync + Send + 'static) {
     let most = given("MODEL_PREEMPTIONS").unwrap_or(usize::MAX);
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = match reach {
         Reach::Everything => Some(most).filter(|most| *most < usize::MAX),
-        Reach::Preemptions(own) => Some(own.min(most)),
+        Reach::Preemptions(own) if most < usize::MAX => Some(most.min(own - 1)),
+        Reach::Preemptions(own) => Some(own),
     };
     builder.max_branches = 100_000;
     builder.check(model);
