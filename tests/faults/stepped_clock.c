@@ -2,9 +2,10 @@
  *
  * It redirects the kernel's own clock_gettime, that of the vDSO, which a program reaches with and
  * without the C library (so libfaketime, which stands in for the library's functions, is not enough
- * here). STEPPED_CLOCK names a file of two little-endian 64-bit integers (the native order on x86-64): the nanoseconds to add to
- * the time of day, and to the time since boot. The file is mapped: writing to it steps the clocks. The
- * monotonic clock, by which the kernel and the libraries wait, stays as it is. */
+ * here). STEPPED_CLOCK names a file of two little-endian 64-bit integers (the native order on x86-64):
+ * the nanoseconds to add to the time of day, and to the time since boot. The file is mapped: writing
+ * to it steps the clocks. The monotonic clock, by which the kernel and the libraries wait, stays as it
+ * is. */
 #define _GNU_SOURCE
 #include <elf.h>
 #include <fcntl.h>
