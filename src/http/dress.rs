@@ -1,9 +1,7 @@
 //! Answers with their headers: what hyper is given.
 
 use hyper::body::Bytes;
-use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER,
-};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LINK, LOCATION, RETRY_AFTER};
 use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
@@ -66,9 +64,6 @@ pub(super) fn problem(
     }
     if let Reason::MethodNotAllowed(allowed) = refused.reason {
         headers.extend(methods(allowed).map(|methods| (ALLOW, methods)));
-    }
-    if refused.closes {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }

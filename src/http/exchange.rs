@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::body::{Body, Bytes, Incoming};
-use hyper::header::HeaderValue;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use siphasher::sip128::{Hasher128, SipHasher24};
@@ -61,7 +61,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let began = Instant::now();
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
     let has_body = !body.is_end_stream();
     let request_id = match head::request_id(&parts.headers) {
         Some(id) => id.clone(),
@@ -72,10 +72,13 @@ pub(super) async fn answer(
     let decided = match peer.check_head(&parts.headers) {
         Err(problem) => undecided(Err(problem)),
         Ok(()) if preflight => undecided(Ok(Success::empty())),
-        Ok(()) => runtime.decide(&peer, &parts, body).await,
+        Ok(()) => runtime.decide(&peer, &parts, &mut body).await,
     };
     let reads_body = matches!(parts.method, Method::POST | Method::PUT);
-    if has_body && (decided.result.is_err() || !reads_body) {
+    let is_unread = has_body && (decided.result.is_err() || !reads_body);
+    let closes = decided.result.as_ref().is_err_and(|problem| problem.closes)
+        || is_unread && !intake::discard(&mut body, &parts.headers, &peer).await;
+    if closes && is_unread {
         // The client may still be sending what nobody reads.
         peer.linger();
     }
@@ -89,6 +92,9 @@ pub(super) async fn answer(
         headers.insert(X_LOG_POSITION, lsn.get().into());
     }
     headers.insert(X_REQUEST_ID, request_id);
+    if closes {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let cors = &runtime.options.cors;
     cors.permit(&parts.headers, preflight, headers);
     let status = response.status().as_u16();
@@ -118,7 +124,7 @@ impl Runtime {
         Some(engine.log().answerable())
     }
 
-    async fn decide(&self, peer: &Peer, parts: &Parts, body: Incoming) -> Decided {
+    async fn decide(&self, peer: &Peer, parts: &Parts, body: &mut Incoming) -> Decided {
         let mut operation = Operation::Other;
         let mut lsn = None;
         let result = self.try_decide(peer, parts, body, &mut operation, &mut lsn).await;
@@ -129,7 +135,7 @@ impl Runtime {
         &self,
         peer: &Peer,
         parts: &Parts,
-        body: Incoming,
+        body: &mut Incoming,
         operation: &mut Operation,
         lsn: &mut Option<Lsn>,
     ) -> Result<Success, Problem> {
@@ -316,7 +322,7 @@ impl Runtime {
 struct Sent<'r> {
     parts: &'r Parts,
     path: &'r str,
-    body: Incoming,
+    body: &'r mut Incoming,
 }
 
 /// What was taken in.

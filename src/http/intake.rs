@@ -5,18 +5,21 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::header::HeaderMap;
+use hyper::header::{EXPECT, HeaderMap};
 
 use super::head::{self, content_length};
 use super::problem::{Problem, Reason};
 use super::wire::Peer;
+
+/// How much of a body that nobody wants is read, rather than close the connection.
+const DISCARDED_BYTES_MAX: u64 = 64 * 1_024;
 
 /// Reads a body of at most `max` bytes.
 ///
 /// One that declares to be longer is refused without being read. How long a body may take is
 /// watched by its connection, which costs nothing as long as the body is there already.
 pub(super) async fn read(
-    mut body: Incoming,
+    body: &mut Incoming,
     headers: &HeaderMap,
     max: usize,
     peer: &Peer,
@@ -27,7 +30,7 @@ pub(super) async fn read(
     }
     let _awaited = peer.await_body();
     let mut whole = Whole::Nothing;
-    while let Some(frame) = next_frame(&mut body, peer).await? {
+    while let Some(frame) = next_frame(body, peer).await? {
         // Trailers say nothing that is wanted here.
         let Ok(data) = frame.into_data() else {
             continue;
@@ -41,6 +44,30 @@ pub(super) async fn read(
         return Err(head::bare_line_feed());
     }
     Ok(whole.into_bytes())
+}
+
+/// Reads what nobody wanted of a body, so that the next request can be told from it, and says
+/// whether all of it came.
+///
+/// hyper closes a connection with an unread rest of a body, and says so to nobody: whether that is
+/// there with its head is the network's doing, and a client whose next request is cut off cannot
+/// know whether it was done. Where this returns false, the answer has to say that it is the last.
+pub(super) async fn discard(body: &mut Incoming, headers: &HeaderMap, peer: &Peer) -> bool {
+    // Whoever asks whether to go on is not told to.
+    let is_bounded = content_length(headers).unwrap_or(0) <= DISCARDED_BYTES_MAX;
+    if !is_bounded || headers.contains_key(EXPECT) {
+        return body.is_end_stream();
+    }
+    let _awaited = peer.await_body();
+    let mut discarded = 0;
+    while discarded <= DISCARDED_BYTES_MAX {
+        match next_frame(body, peer).await {
+            Ok(Some(frame)) => discarded += frame.data_ref().map_or(0, |data| data.len() as u64),
+            Ok(None) => return !peer.has_lost_track(),
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
 /// A body as far as it has arrived. Most arrive in one piece, which is not copied.

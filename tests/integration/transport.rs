@@ -230,6 +230,38 @@ fn garbage_is_refused_and_harms_nobody() {
 }
 
 #[test]
+fn a_refusal_without_the_body_keeps_the_connection_however_it_arrives() {
+    for pause in [Duration::ZERO, Duration::from_millis(50)] {
+        let mut connection = Raw::connect(shared().address());
+        for (head, due) in [
+            (
+                "POST /api/users HTTP/1.1\r\nContent-Type: application/json\r\nIdempotency-Key: a b",
+                400,
+            ),
+            ("POST /api/users HTTP/1.1\r\nContent-Type: text/plain", 415),
+            ("POST /api/nothing HTTP/1.1", 404),
+            ("GET /livez HTTP/1.1", 200),
+        ] {
+            connection.send(format!("{head}\r\nHost: test\r\nContent-Length: 4\r\n\r\n"));
+            std::thread::sleep(pause);
+            let reply = connection.send("body").reply();
+            assert_eq!((reply.status, reply.header("connection")), (due, None), "{head}");
+        }
+    }
+}
+
+#[test]
+fn whoever_asks_before_sending_a_body_is_refused_without_it() {
+    let mut connection = Raw::connect(shared().address());
+    connection.send(
+        "POST /api/nothing HTTP/1.1\r\nHost: test\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n",
+    );
+    let reply = connection.reply();
+    assert_eq!((reply.status, reply.header("connection")), (404, Some("close")));
+    assert!(connection.is_closed_within(CLOSED_LIMIT), "still open");
+}
+
+#[test]
 fn an_answer_is_not_lost_with_a_body_that_nobody_reads() {
     for method in ["GET", "DELETE", "OPTIONS"] {
         for _ in 0..10 {
@@ -243,7 +275,9 @@ fn an_answer_is_not_lost_with_a_body_that_nobody_reads() {
                 "DELETE" => 405,
                 _ => 204,
             };
-            assert_eq!(connection.reply().status, due, "{method} with a body");
+            let reply = connection.reply();
+            assert_eq!(reply.status, due, "{method} with a body");
+            assert_eq!(reply.header("connection"), Some("close"), "{method} with a body");
         }
     }
 }
