@@ -249,7 +249,7 @@ impl Server {
 
     fn spawn(&self, port_file: &Path, stderr: &Path) -> Child {
         let mut words = self.settings.launcher.clone();
-        words.push(env!("CARGO_BIN_EXE_booking-manager").into());
+        words.push(server_binary());
         Command::new(&words[0])
             .args(&words[1..])
             .current_dir(self.root.path())
@@ -267,6 +267,12 @@ impl Server {
             .spawn()
             .expect("the server's binary starts")
     }
+}
+
+/// The server under test: the one of `BOOKING_TEST_SERVER`, built in another way, or else cargo's.
+fn server_binary() -> OsString {
+    let built = || env!("CARGO_BIN_EXE_booking-manager").into();
+    std::env::var_os("BOOKING_TEST_SERVER").unwrap_or_else(built)
 }
 
 /// One server for several tests that mind no neighbours.
