@@ -17,11 +17,27 @@ enum Step {
     CreateUser(u8),
     RenameUser(Index, u8),
     DeleteUser(Index),
-    Hold { user: Index, event: Index, tickets: BTreeSet<u32>, key: Option<u8> },
-    Confirm { booking: Index, user: Index },
-    Cancel { booking: Index, user: Index },
+    Hold {
+        user: Index,
+        event: Index,
+        tickets: BTreeSet<u32>,
+        key: Option<u8>,
+    },
+    Confirm {
+        booking: Index,
+        user: Index,
+    },
+    Cancel {
+        booking: Index,
+        user: Index,
+    },
     Show(Index),
     Advance(u32),
+    /// To so many milliseconds before a booking's deadline, if that is still to come.
+    AdvanceTo {
+        booking: Index,
+        before: u32,
+    },
     Sweep,
     Restart,
 }
@@ -39,7 +55,9 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (index(), index()).prop_map(|(booking, user)| Step::Confirm { booking, user }),
         4 => (index(), index()).prop_map(|(booking, user)| Step::Cancel { booking, user }),
         2 => index().prop_map(Step::Show),
-        3 => (0..700_000_u32).prop_map(Step::Advance),
+        2 => (0..700_000_u32).prop_map(Step::Advance),
+        2 => (index(), 0..=1_u32)
+            .prop_map(|(booking, before)| Step::AdvanceTo { booking, before }),
         1 => Just(Step::Sweep),
         1 => Just(Step::Restart),
     ]
@@ -209,6 +227,13 @@ impl Pair {
             Step::Show(booking) => self.show(booking),
             Step::Advance(millis) => {
                 self.fixture().clock.advance(Duration::from_millis((*millis).into()));
+            }
+            Step::AdvanceTo { booking, before } => {
+                if let Some(booking) = Self::pick(booking, self.bookings.len()) {
+                    let left = self.model.bookings[booking].deadline.millis_since(now);
+                    let span = Duration::from_millis(left.saturating_sub((*before).into()));
+                    self.fixture().clock.advance(span);
+                }
             }
             Step::Sweep => {
                 let fixture = self.fixture.as_ref().expect("taken for a restart only");
