@@ -394,11 +394,9 @@ fn late_refusal(story: &mut Story) {
         let free = story.rounds[spot.0].records.iter().map(|record| record.lsn).find_map(|lsn| {
             let moment = (lsn > window.high).then(|| story.moment_behind(spot.0, lsn)).flatten()?;
             let then = Window { low: moment.1 - 64, high: moment.1 };
-            let mut states = 0;
-            let free = show.seat_was(conflict.slot, then, |state| {
-                states += 1;
-                states == 1 && matches!(state, SeatState::Free(_))
-            });
+            // All through it: a ticket that was taken again at its end would justify the refusal.
+            let taken = |state: SeatState<'_>| !matches!(state, SeatState::Free(_));
+            let free = !show.seat_was(conflict.slot, then, taken);
             free.then_some(moment)
         });
         if let Some(moment) = free {
