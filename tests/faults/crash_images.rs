@@ -173,13 +173,13 @@ impl Drop for Busy {
     }
 }
 
-impl Shot {
-    /// What was told before the crash, and not contradicted while it happened: an ending that was
+impl Told {
+    /// What was told before a crash, and not contradicted while it happened: an ending that was
     /// asked for meanwhile may have made it onto the disk.
-    fn due(&self) -> Told {
-        let mut due = self.before.clone();
+    fn due(&self, after: &Self) -> Self {
+        let mut due = self.clone();
         let later: BTreeMap<&str, Ending> =
-            self.after.ledger.held.iter().map(|held| (held.id(), held.ending)).collect();
+            after.ledger.held.iter().map(|held| (held.id(), held.ending)).collect();
         for held in &mut due.ledger.held {
             if let (Ending::None, Some(Ending::Acknowledged(ending) | Ending::Unknown(ending))) =
                 (held.ending, later.get(held.answer.str("booking_id")))
@@ -189,9 +189,7 @@ impl Shot {
         }
         due
     }
-}
 
-impl Told {
     /// What is not so for a server, in a line each.
     fn differences(&self, client: &Client, world: &World) -> Vec<String> {
         let mut differences = self.ledger.differences(client, world, Holds::Last);
@@ -297,21 +295,17 @@ fn what_was_acknowledged_survives_crashes_of_the_machine() {
         busy.stop();
         snapshots += busy.around.snapshots.load(Ordering::Relaxed);
         for (number, shot) in shots.into_iter().enumerate() {
-            let due = shot.due();
+            let due = shot.before.due(&shot.after);
             let name = shot.image.file_name().unwrap().to_string_lossy().into_owned();
-            let crashed = ground.mount(shot.image.clone(), &name).unwrap();
+            let crashed = ground.mount(shot.image, &name).unwrap();
             if number % 3 == 2 {
                 let again = btrfs.path().join(format!("{name}-again"));
                 let after = Duration::from_millis(rng.random_range(0..300));
                 crash_while_recovering(&crashed, &again, after);
-                let twice = ground.mount(again.clone(), &format!("{name}-again")).unwrap();
+                let twice = ground.mount(again, &format!("{name}-again")).unwrap();
                 examine(&twice, &due, &busy.world, &mut tally);
-                drop(twice);
-                fs::remove_file(again).unwrap();
             }
             examine(&crashed, &due, &busy.world, &mut tally);
-            drop(crashed);
-            fs::remove_file(shot.image).unwrap();
         }
     }
     report(&format!("{tally:?}, {snapshots} snapshots"));
@@ -324,19 +318,19 @@ fn what_was_acknowledged_survives_crashes_of_the_machine() {
 #[test]
 fn an_interval_loses_the_newest_alone() {
     let Some((ground, btrfs)) = disks() else { return };
-    let disk = ground.ext4(btrfs.path(), "disk", DISK_BYTES).unwrap();
-    let settings = Settings::new().durability("interval:200");
-    let mut busy = Busy::start(settings, &disk.path().join("data"), rand::random());
-    for number in 0..by_extent(1, 20) {
+    for round in 0..by_extent(1, 20) {
+        let settings = Settings::new().durability("interval:200");
+        let disk = ground.ext4(btrfs.path(), &format!("disk-{round}"), DISK_BYTES).unwrap();
+        let mut busy = Busy::start(settings, &disk.path().join("data"), rand::random());
         observe_for(Duration::from_millis(300));
         let early = busy.told();
         // The interval, and time for the sync that follows it on a disk that is busy.
         observe_for(Duration::from_secs(5));
-        let shot = busy.shoot(&disk, btrfs.path().join(format!("crash-{number}")));
-        let crashed = ground.mount(shot.image.clone(), &format!("crash-{number}")).unwrap();
+        let shot = busy.shoot(&disk, btrfs.path().join(format!("crash-{round}")));
+        busy.stop();
+        let crashed = ground.mount(shot.image, &format!("crash-{round}")).unwrap();
         let server = restart_soundly(Settings::new(), &crashed.path().join("data"));
-        let early = Shot { image: shot.image, before: early, after: shot.after }.due();
-        let differences = early.differences(&server, &busy.world);
+        let differences = early.due(&shot.after).differences(&server, &busy.world);
         assert!(differences.is_empty(), "{}", differences.join("\n"));
         let end: u64 = logged(&server, "recovered", "end_lsn").parse().unwrap();
         for held in &shot.before.ledger.held {
@@ -346,26 +340,26 @@ fn an_interval_loses_the_newest_alone() {
             assert_eq!(status, due, "booking at {position}, and the log ends at {end}");
         }
     }
-    busy.stop();
 }
 
 /// The negative control: the same crash and the same comparison, but nothing is synced.
 #[test]
 fn without_syncs_a_crash_loses_what_was_acknowledged() {
     let Some((ground, btrfs)) = disks() else { return };
-    let disk = ground.ext4(btrfs.path(), "disk", DISK_BYTES).unwrap();
-    let settings = Settings::new().durability("os");
-    let mut busy = Busy::start(settings, &disk.path().join("data"), rand::random());
-    for number in 0..by_extent(1, 6) {
+    for round in 0..by_extent(1, 6) {
+        let settings = Settings::new().durability("os");
+        let disk = ground.ext4(btrfs.path(), &format!("disk-{round}"), DISK_BYTES).unwrap();
+        let mut busy = Busy::start(settings, &disk.path().join("data"), rand::random());
         observe_for(Duration::from_secs(1));
-        let shot = busy.shoot(&disk, btrfs.path().join(format!("crash-{number}")));
-        let crashed = ground.mount(shot.image.clone(), &format!("crash-{number}")).unwrap();
+        let shot = busy.shoot(&disk, btrfs.path().join(format!("crash-{round}")));
+        busy.stop();
+        let due = shot.before.due(&shot.after);
+        let crashed = ground.mount(shot.image, &format!("crash-{round}")).unwrap();
         let server = restart_soundly(Settings::new(), &crashed.path().join("data"));
-        let differences = shot.due().differences(&server, &busy.world);
+        let differences = due.differences(&server, &busy.world);
         report(&format!("{} of {} lost", differences.len(), shot.before.len()));
         assert!(!differences.is_empty(), "the comparison does not notice what is lost");
     }
-    busy.stop();
 }
 
 /// What a client may send that the log has to hold; so that this file's tests fill segments.

@@ -35,12 +35,16 @@ pub(crate) struct Ground {
 #[derive(Debug)]
 pub(crate) struct Mount(PathBuf);
 
-/// An ext4 file system in a file, mounted.
+/// An ext4 file system in a file, mounted; dropping it unmounts it and removes the file.
 #[derive(Debug)]
 pub(crate) struct Ext4 {
-    image: PathBuf,
     mount: Mount,
+    image: Image,
 }
+
+/// A file with a file system; dropping it removes it.
+#[derive(Debug)]
+struct Image(PathBuf);
 
 /// A btrfs in a file, mounted: a file in it can be copied at one instant.
 #[derive(Debug)]
@@ -102,7 +106,7 @@ impl Ground {
     /// What the kernel says.
     pub(crate) fn mount(&self, image: PathBuf, name: &str) -> Result<Ext4, String> {
         let mount = Mount::new(&image, &self.path().join(format!("at-{name}")))?;
-        Ok(Ext4 { image, mount })
+        Ok(Ext4 { mount, image: Image(image) })
     }
 }
 
@@ -145,6 +149,13 @@ impl Drop for Mount {
     }
 }
 
+impl Drop for Image {
+    fn drop(&mut self) {
+        // With the ground, if not now.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 impl Btrfs {
     /// Where it is mounted.
     pub(crate) fn path(&self) -> &Path {
@@ -162,7 +173,7 @@ impl Ext4 {
     /// what it still has in memory. So it is what a crash of the machine leaves.
     pub(crate) fn crash_image(&self, copy: &Path) {
         let mut cp = Command::new("cp");
-        run(cp.arg("--reflink=always").arg(&self.image).arg(copy)).expect("btrfs clones files");
+        run(cp.arg("--reflink=always").arg(&self.image.0).arg(copy)).expect("btrfs clones files");
     }
 
     /// Fills it to the last block; the file's removal gives the space back.

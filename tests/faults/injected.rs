@@ -26,7 +26,7 @@ use tempfile::TempDir;
 use crate::audit::{Sound, expect_sound, logged, restart_soundly};
 use crate::harness::{Server, Settings};
 use crate::means::{Extent, extent, quick_place, report, skipped};
-use crate::script::{Length, Played, Told, play};
+use crate::script::{Length, Played, Told, end_of, play};
 use crate::trace::{Role, Strace, after_fault, calls, is_possible, launcher};
 
 const SIGKILL: i32 = 9;
@@ -251,10 +251,7 @@ impl Part {
                         play(&mut server, told, self.length())
                     }
                 };
-                let outcome = case.check(&played, &output);
-                if played.ended.is_none() {
-                    server.kill9();
-                }
+                let outcome = case.check(&mut server, played.ended, &output);
                 (outcome, Some(played.told))
             }
         };
@@ -302,16 +299,18 @@ fn play_on_a_full_disk(server: &mut Server, told: Told, strace: Option<Strace>) 
 }
 
 impl Case {
-    /// What came of it, which must be what is due.
-    fn check(&self, played: &Played, output: &Path) -> Outcome {
-        if let Some(status) = played.ended {
+    /// What came of it, which must be what is due. A server that has not ended then is killed.
+    fn check(&self, server: &mut Server, ended: Option<ExitStatus>, output: &Path) -> Outcome {
+        if let Some(status) = ended {
             return self.check_end(status, output);
         }
-        if self.fault == Fault::Kill || after_fault(output).is_none() {
-            return Outcome::NotMet;
+        let met = self.fault != Fault::Kill && after_fault(output).is_some();
+        if met && self.due() == Due::Stops {
+            // Nobody asked for anything any more when it came.
+            return self.check_end(end_of(server), output);
         }
-        assert!(matches!(self.due(), Due::GoesOn | Due::Either), "the service went on");
-        Outcome::WentOn
+        server.kill9();
+        if met { Outcome::WentOn } else { Outcome::NotMet }
     }
 
     fn check_end(&self, status: ExitStatus, output: &Path) -> Outcome {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::getuid;
 
 /// Waits for what takes long only on a machine that is busy with other things.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// How much is tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

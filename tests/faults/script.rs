@@ -106,15 +106,19 @@ pub(crate) fn play(server: &mut Server, told: Told, length: Length) -> Played {
     if life == Life::GoesOn && length != Length::Enlarging {
         life = play.goes_on_working();
     }
-    if life == Life::GoesOn {
-        return Played { told: play.told, ended: None };
-    }
+    let Play { server, told, .. } = play;
+    let ended = (life == Life::IsOver).then(|| end_of(server));
+    Played { told, ended }
+}
+
+/// How the process ended, which it is about to do.
+pub(crate) fn end_of(server: &mut Server) -> ExitStatus {
     let mut ended = None;
     wait_until(LIMIT, "the process has ended", || {
-        ended = play.server.ended();
+        ended = server.ended();
         ended.is_some()
     });
-    Played { told: play.told, ended }
+    ended.expect("it was waited for")
 }
 
 impl Play<'_> {
@@ -168,11 +172,7 @@ impl Play<'_> {
         let show = format!("/api/events/{}", self.told.world.show().id);
         if let Ok(read) = self.server.try_send(&Call::get(&show)) {
             // It may have failed between the two.
-            assert!(
-                read.status == 200 || self.server.get("/health").status == 503,
-                "{}",
-                read.text
-            );
+            assert!(read.status == 200 || !self.is_healthy(), "{}", read.text);
         }
     }
 
@@ -260,11 +260,16 @@ impl Play<'_> {
         let made = self.server.data_dir().join("wal-0000000000200000.seg");
         let mut healthy = true;
         wait_until(LIMIT, "the next segment is made, or the log has failed", || {
-            let health = self.server.try_send(&Call::get("/health"));
-            healthy = health.is_ok_and(|health| health.status == 200);
+            healthy = self.is_healthy();
             !healthy || made.exists()
         });
         if healthy { Life::GoesOn } else { Life::IsOver }
+    }
+
+    /// Whether the process is there and its log has not failed.
+    fn is_healthy(&self) -> bool {
+        let health = self.server.try_send(&Call::get("/health"));
+        health.is_ok_and(|health| health.status == 200)
     }
 
     fn life(&self) -> Life {
@@ -288,7 +293,6 @@ impl Play<'_> {
             return Life::IsOver;
         }
         assert!(self.told.ledger.held.len() > before, "no seat could be taken");
-        self.server.get("/health").expect(200);
-        Life::GoesOn
+        if self.is_healthy() { Life::GoesOn } else { Life::IsOver }
     }
 }

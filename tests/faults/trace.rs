@@ -110,14 +110,20 @@ impl Drop for Strace {
     }
 }
 
-/// The thread's directory in /proc.
+/// The thread's directory in /proc, once there is one: a thread names itself, which may be after the
+/// server is ready.
 fn thread_of(pid: u32, role: Role) -> PathBuf {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the server runs");
-    let mut tasks = tasks.map(|task| task.unwrap().path());
-    let found = tasks.find(|task| {
-        fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == role.name())
+    let mut found = None;
+    let what = format!("the server has a thread {}", role.name());
+    wait_until(LIMIT, &what, || {
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("the server runs");
+        let mut tasks = tasks.map(|task| task.unwrap().path());
+        found = tasks.find(|task| {
+            fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim_end() == role.name())
+        });
+        found.is_some()
     });
-    found.unwrap_or_else(|| panic!("the server has no thread {}", role.name()))
+    found.expect("it was waited for")
 }
 
 /// The calls on files under `directory` in what strace wrote of one thread.
