@@ -100,12 +100,13 @@ impl<'de> Deserialize<'de> for SoundId {
                 f.write_str("a UUID")
             }
 
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SoundId, E> {
+            fn visit_bytes<E: serde::de::Error>(self, text: &[u8]) -> Result<SoundId, E> {
                 let id = parse_id(text);
                 id.map(SoundId).ok_or_else(|| E::custom("not a UUID"))
             }
         }
-        deserializer.deserialize_str(IdVisitor)
+        // Of a string, and not checked to be UTF-8: what is not does not pass for an id.
+        deserializer.deserialize_bytes(IdVisitor)
     }
 }
 

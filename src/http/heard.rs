@@ -3,6 +3,8 @@
 //! Only heads are kept, and only until they are checked. It follows hyper's reading of where a head
 //! and a body end; where that is an error to hyper, the connection ends and nothing here matters.
 
+use memchr::memchr_iter;
+
 use super::wire::{HEARD_BYTES_MAX, IDLE_BYTES_MAX};
 
 /// What is left of a body.
@@ -149,14 +151,12 @@ impl Heard {
 
 /// How long the head is that begins `bytes`, through its empty line.
 fn head_length(bytes: &[u8]) -> Option<usize> {
-    let mut line_is_empty = false;
-    for (at, byte) in bytes.iter().enumerate() {
-        match byte {
-            b'\n' if line_is_empty => return Some(at + 1),
-            b'\n' => line_is_empty = true,
-            b'\r' => {}
-            _ => line_is_empty = false,
+    let mut line = 0;
+    for end in memchr_iter(b'\n', bytes) {
+        if bytes[line..end].iter().all(|byte| *byte == b'\r') {
+            return Some(end + 1);
         }
+        line = end + 1;
     }
     None
 }
@@ -170,7 +170,7 @@ pub(super) fn has_both_lengths(head: &[u8]) -> bool {
 /// Whether a line of `head` ends without a carriage return. hyper takes that for the end of a line;
 /// somebody before it may not, and would see other headers.
 pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
-    head.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r')
+    memchr_iter(b'\n', head).any(|line_feed| !head[..line_feed].ends_with(b"\r"))
 }
 
 /// Whether `head` announces a body longer than hyper can count, which keeps the last two numbers

@@ -4,8 +4,6 @@
 //! values in between. That costs a seventh of what a serializer does. What is written is compact
 //! and UTF-8, and strings are escaped as `serde_json` escapes them.
 
-use std::io::Write;
-
 use super::rfc3339::Written;
 use crate::domain::{Amount, PublicId, Timestamp};
 
@@ -101,10 +99,18 @@ impl Json {
         self.raw(itoa::Buffer::new().format(number))
     }
 
-    /// An amount of money in a currency with `decimals` decimals.
+    /// An amount of money in a currency with `decimals` decimals, as [`Amount::display`] shows it.
     pub(super) fn amount(&mut self, amount: Amount, decimals: u32) -> &mut Self {
-        // A vector takes whatever is written to it.
-        let _ = write!(self.0, "{}", amount.display(decimals));
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(amount.minor());
+        let decimals = decimals as usize;
+        let (whole, fraction) = digits.split_at(digits.len().saturating_sub(decimals));
+        self.raw(if whole.is_empty() { "0" } else { whole });
+        if decimals > 0 {
+            self.0.push(b'.');
+            self.0.extend(std::iter::repeat_n(b'0', decimals - fraction.len()));
+            self.raw(fraction);
+        }
         self
     }
 
@@ -143,6 +149,17 @@ mod tests {
         fn strings_are_escaped_as_serde_json_does(string in "\\PC*|[\\x00-\\x7f]*") {
             let ours = text(|json| { json.string(&string); });
             prop_assert_eq!(ours, serde_json::to_string(&string).unwrap());
+        }
+
+        #[test]
+        fn amounts_are_written_as_they_are_shown(
+            shift in 0..54_u32,
+            minor in 0..=Amount::MAX.minor(),
+            decimals in 0..=4_u32,
+        ) {
+            let amount = Amount::from_minor(minor >> shift).unwrap();
+            let ours = text(|json| { json.amount(amount, decimals); });
+            prop_assert_eq!(ours, amount.display(decimals).to_string());
         }
     }
 

@@ -57,7 +57,7 @@ impl<'q> Query<'q> {
         let Some(text) = &self.after else {
             return Ok(None);
         };
-        match parse_id(text) {
+        match parse_id(&**text) {
             Some(id) => Ok(Some(id)),
             None => Err(bad("after must be the UUID of an entry of the list")),
         }
@@ -91,11 +91,12 @@ fn bad(detail: impl Into<Cow<'static, str>>) -> Problem {
 }
 
 /// A UUID in the form with hyphens, the only one that is accepted.
-pub(super) fn parse_id(text: &str) -> Option<PublicId> {
+pub(super) fn parse_id(text: impl AsRef<[u8]>) -> Option<PublicId> {
+    let text = text.as_ref();
     if text.len() != uuid::fmt::Hyphenated::LENGTH {
         return None;
     }
-    let id = uuid::Uuid::try_parse(text).ok()?;
+    let id = uuid::Uuid::try_parse_ascii(text).ok()?;
     Some(PublicId(id.as_u128()))
 }
 

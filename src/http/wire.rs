@@ -25,6 +25,7 @@ use std::task::{Context, Poll, ready};
 
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, TRANSFER_ENCODING};
+use memchr::memrchr;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -35,8 +36,6 @@ use super::problem::Problem;
 /// How much is kept of heads that were not checked yet: twice what hyper buffers, and more than it
 /// ever takes ahead.
 pub(super) const HEARD_BYTES_MAX: usize = 128 * 1_024;
-/// The longest bare answer of hyper's.
-const BARE_BYTES_MAX: usize = 192;
 /// How much of an unread body is thrown away for a lingering client.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
@@ -286,26 +285,25 @@ impl Wire {
 ///
 /// It begins where an answer can: with the bytes, or after an empty line. It has no header but
 /// those below, while every answer of ours has a request identifier; and a body of ours (JSON or
-/// lines of text) has no carriage return.
+/// lines of text) has no carriage return. Lines are looked at from the last one up, so that an answer
+/// of ours is known by its second or third.
 fn bare_answer(bytes: &[u8]) -> Option<(usize, StatusCode)> {
     const END: &[u8] = b"\r\n\r\n";
-    let before_end = bytes.strip_suffix(END)?;
-    let from = before_end.len().saturating_sub(BARE_BYTES_MAX);
-    let window = &before_end[from..];
-    let start = match window.windows(END.len()).rposition(|part| part == END) {
-        Some(end) => from + end + END.len(),
-        None if from == 0 => 0,
-        None => return None,
-    };
-    let head = std::str::from_utf8(&before_end[start..]).ok()?;
-    let mut lines = head.split("\r\n");
-    let status = bare_status(lines.next()?)?;
-    let bare = lines.all(|line| {
-        line == "content-length: 0"
-            || line.starts_with("connection: ")
-            || line.starts_with("date: ")
-    });
-    bare.then_some((start, status))
+    let mut rest = bytes.strip_suffix(END)?;
+    loop {
+        let start = memrchr(b'\n', rest).map_or(0, |line_feed| line_feed + 1);
+        let (before, line) = rest.split_at(start);
+        if is_bare_header(line) {
+            rest = before.strip_suffix(b"\r\n")?;
+            continue;
+        }
+        let status = bare_status(std::str::from_utf8(line).ok()?)?;
+        return (before.is_empty() || before.ends_with(END)).then_some((start, status));
+    }
+}
+
+fn is_bare_header(line: &[u8]) -> bool {
+    line == b"content-length: 0" || line.starts_with(b"connection: ") || line.starts_with(b"date: ")
 }
 
 /// The status of a refusal's first line, `HTTP/1.1 400 Bad Request`.
