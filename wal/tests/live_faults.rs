@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test binary: its helpers are tests too")]
 
+#[path = "log/live_support/mod.rs"]
 mod live_support;
 
 use std::{

@@ -1,15 +1,12 @@
 //! Reading without owning: order, damage and going on past it, following, and restarts.
-#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
 
-mod support;
-
-use support::{NOTE, SIZE, Seen, Writer, directory, recovered};
 use tempfile::TempDir;
 use wal::chain::ChainFault;
 use wal::frame::FrameFault;
 use wal::header::HeaderFault;
 use wal::{Damage, Kind, Lsn, ReadError, Reader, Reason, RecordType};
+
+use crate::support::{NOTE, SIZE, Seen, Writer, directory, recovered};
 
 /// Everything up to the end or the next error.
 fn read_on(reader: &mut Reader) -> Result<Vec<Seen>, ReadError> {

@@ -13,21 +13,18 @@
 //! acknowledging without a sync, recovery without its sync, a hole skipped by the syncer, segments
 //! removed newest first, or beyond what the snapshots hold, and names given to segments or snapshots
 //! that were not synced.
-#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
 #![allow(clippy::cast_possible_truncation, reason = "test segments are far below 4 GiB")]
-
-mod support;
 
 use std::collections::BTreeSet;
 
-use support::disk::{Contents, Dice, Disk};
-use support::{SIZE, Seen, Writer, directory, recovered_from};
 use tempfile::TempDir;
 use wal::Lsn;
 use wal::header::{Link, SegmentHeader, temporary_name};
 use wal::recovery::NextSegment;
 use wal::retention::removable;
+
+use crate::support::disk::{Contents, Dice, Disk};
+use crate::support::{SIZE, Seen, Writer, directory, recovered_from};
 
 /// A mistake made on purpose.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]

@@ -7,20 +7,17 @@
 //! `golden_log` below, by running this test once with `WAL_WRITE_GOLDEN=1`. They must never be made
 //! again: a change that makes a test here fail is a change of the format, needs another version in
 //! the header, and these files must stay readable.
-#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
-
-mod support;
 
 use std::convert::Infallible;
 use std::fs;
 use std::path::PathBuf;
 
 use proptest::prelude::*;
-use support::{NOTE, SIZE, Writer, directory, recovered, save_file};
 use wal::frame::{CommitWord, DurableClaim, Expected, FrameHeader, Seed, check, find, span_of};
 use wal::header::{Link, SegmentHeader, segment_name};
 use wal::{Kind, Lsn, PAYLOAD_BYTES_MAX, Reader, Record, RecordType};
+
+use crate::support::{NOTE, SIZE, Writer, directory, recovered, save_file};
 
 const GOLDEN_BYTES: usize = 12 << 10;
 const GOLDEN_BASES: [Lsn; 2] = [Lsn::ZERO, SIZE.base_after(Lsn::ZERO)];

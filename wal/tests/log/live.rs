@@ -1,11 +1,10 @@
 //! A log in use: appended to, waited for, closed in every way, and opened again.
 
-mod live_support;
-
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use live_support::{RECORD, Shadow, payload, replay, small, wait_until};
 use wal::{Durability, Log, Lsn, Options, ReserveError, SealError, Urgency};
+
+use crate::live_support::{RECORD, Shadow, payload, replay, small, wait_until};
 
 #[test]
 fn a_record_becomes_durable_and_comes_back() {

@@ -1,18 +1,16 @@
 //! Every single byte below the durable position, flipped: recovery refuses at exactly that frame.
 //!
 //! The negative control is the same flip above the durable position: a torn tail, cut there.
-#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use support::{NOTE, SIZE, Writer, directory, recovered};
 use wal::recovery::RecoveryError;
 use wal::{Kind, Lsn, Reason, RecordType};
+
+use crate::support::disk::Dice;
+use crate::support::{NOTE, SIZE, Writer, directory, recovered};
 
 /// The classes of a frame's bytes, so that the test can show that it reached them all.
 fn class_of(at: u64, length: u64) -> &'static str {
@@ -183,7 +181,7 @@ fn frames_of(writer: &Writer, end: Lsn) -> Vec<(Lsn, Lsn)> {
 /// Random logs, each with one bit flipped or one page lost below the durable position.
 #[test]
 fn rot_anywhere_below_the_durable_position_is_refused_at_the_first_frame_it_touches() {
-    let mut dice = support::disk::Dice(2024);
+    let mut dice = Dice(2024);
     let (mut flips, mut lost, mut headers) = (0, 0, 0);
     for _ in 0..300 {
         let mut writer = Writer::new();

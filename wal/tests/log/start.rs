@@ -1,19 +1,16 @@
 //! Recovery from the position of a snapshot: the rows R9 to R11 of the decision table, and every
 //! place at which a position may stand.
-#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
 #![allow(clippy::cast_possible_truncation, reason = "test segments are far below 4 GiB")]
-
-mod support;
 
 use std::convert::Infallible;
 use std::fs;
 
-use support::{SIZE, Seen, Writer, contents, directory, recovered, recovered_from};
 use wal::frame::FrameFault;
 use wal::header::segment_name;
 use wal::recovery::{Recovered, RecoveryError};
 use wal::{Damage, Kind, Lsn, Reason};
+
+use crate::support::{SIZE, Seen, Writer, contents, directory, recovered, recovered_from};
 
 /// Recovers from `start`; nothing may be changed, whatever is decided.
 fn outcome(writer: &Writer, start: Lsn) -> Result<(Recovered, Vec<Seen>), RecoveryError> {

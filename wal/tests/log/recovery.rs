@@ -1,20 +1,17 @@
 //! The decision table of `wal::recovery`, a test per row and each with its opposite.
-#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
 #![allow(clippy::cast_possible_truncation, reason = "test segments are far below 4 GiB")]
-
-mod support;
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-use support::{NOTE, SIZE, Seen, Writer, contents, directory, recovered, recovered_above};
 use wal::chain::ChainFault;
 use wal::frame::FrameFault;
 use wal::header::{HeaderFault, HeaderField, segment_name};
 use wal::recovery::{NextSegment, Recovered, RecoveryError, recover};
 use wal::{Damage, DirectoryError, Kind, Known, LockedDirectory, Lsn, Reason, Record, RecordType};
+
+use crate::support::{NOTE, SIZE, Seen, Writer, contents, directory, recovered, recovered_above};
 
 fn accepted(writer: &Writer) -> (Recovered, Vec<Seen>) {
     let dir = directory();

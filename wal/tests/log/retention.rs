@@ -1,23 +1,19 @@
 //! Removing the oldest segments: what goes and what stays, the next start, and readers meanwhile.
-#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
-
-mod live_support;
-mod support;
 
 use std::convert::Infallible;
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use live_support::{RECORD, Shadow, payload, small, wait_until};
-use support::{SIZE, Writer, directory, recovered};
 use wal::header::segment_name;
 use wal::recovery::RecoveryError;
 use wal::{
     Log, Lsn, OpenError, Options, ReadError, Reader, RecoveryReport, Removed, ReserveError,
     SegmentFacts, Urgency,
 };
+
+use crate::live_support::{RECORD, Shadow, payload, small, wait_until};
+use crate::support::{SIZE, Writer, directory, recovered};
 
 type Records = Vec<(Lsn, Vec<u8>)>;
 

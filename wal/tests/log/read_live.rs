@@ -1,5 +1,4 @@
 //! Reading the log of a running process: a follower, and `verify` again and again.
-#![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 #![allow(clippy::disallowed_methods, reason = "a test waits for threads")]
 
 use std::convert::Infallible;
