@@ -33,12 +33,11 @@ fn given(name: &str) -> Option<usize> {
 /// most, and one fewer than it says.
 #[cfg(booking_loom)]
 pub(crate) fn explore(reach: Reach, model: impl Fn() + Sync + Send + 'static) {
-    let most = given("MODEL_PREEMPTIONS").unwrap_or(usize::MAX);
+    let most = given("MODEL_PREEMPTIONS");
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = match reach {
-        Reach::Everything => Some(most).filter(|most| *most < usize::MAX),
-        Reach::Preemptions(own) if most < usize::MAX => Some(most.min(own - 1)),
-        Reach::Preemptions(own) => Some(own),
+        Reach::Everything => most,
+        Reach::Preemptions(own) => Some(most.map_or(own, |most| most.min(own - 1))),
     };
     builder.max_branches = 100_000;
     builder.check(model);

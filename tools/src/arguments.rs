@@ -193,7 +193,7 @@ pub struct Extract {
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
     /// How to write them
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     pub format: Format,
     /// When the log had come to this position, or before the first record decided after this time
     /// (RFC 3339); otherwise at the end of the log

@@ -20,6 +20,7 @@ fn lines(told: &Run) -> Vec<serde_json::Value> {
 fn ndjson_begins_with_what_it_is_exact_for() {
     let story = Story::told();
     let told = export(&story, &["ndjson"]);
+    assert_eq!(run(story.path(), &["export"]).stdout, told.stdout, "unless told otherwise");
     let first = told.stdout.lines().next().unwrap();
     let expected = format!(
         "{{\"uuid\":\"{}\",\"lsn\":{},\"newest\":\"2023-11-14T22:23:20.006Z\",\"records\":10,\

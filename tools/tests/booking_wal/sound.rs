@@ -194,7 +194,6 @@ fn wrong_usage_is_told_from_damage() {
         &["repair", "--dry-run"],
         &["stats", "--bucket", "0"],
         &["state", "--at", "yesterday"],
-        &["export"],
         &["export", "--format", "xml"],
         &["snapshot", "--at", "4096"],
     ] {

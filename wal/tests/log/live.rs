@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use wal::{Durability, Log, Lsn, Options, ReserveError, SealError, Urgency};
 
-use crate::live_support::{RECORD, Shadow, payload, replay, small, wait_until};
+use crate::live_support::{RECORD, Shadow, payload, replay, small, wait_durable, wait_until};
 
 #[test]
 fn a_record_becomes_durable_and_comes_back() {
@@ -33,7 +33,8 @@ fn a_sealed_log_is_clean_and_refuses() {
     let end = log.seal().unwrap();
     assert_eq!(log.seal().unwrap(), end, "sealing twice is sealing once");
     assert_eq!(end, log.durable());
-    assert!(matches!(log.reserve(RECORD, Urgency::Take, b""), Err(ReserveError::Sealed)));
+    let refused = log.reserve(RECORD, Urgency::Take, b"").unwrap_err();
+    assert_eq!((refused, refused.retryable()), (ReserveError::Sealed, false));
     assert!(!log.has_room());
     drop(log);
     let (records, report) = replay(&directory);
@@ -286,10 +287,44 @@ fn an_unfilled_reservation_is_void_when_its_thread_panics() {
     assert_eq!(log.stats().void_frames, 1);
 }
 
-fn wait_durable(log: &Log) {
-    let reserved = log.reserved();
-    log.kick();
-    wait_until("everything is durable", || log.durable() >= reserved);
+#[test]
+fn every_frame_is_counted_once_by_its_sort() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = small(&directory);
+    // No sync but the last one, and so no frames that only carry a claim.
+    options.durability = Durability::Os;
+    let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+    let mut shadow = Shadow::default();
+    for seed in 0..5 {
+        shadow.append(&log, &payload(seed, 60));
+    }
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _reservation = log.reserve(RECORD, Urgency::Take, b"never").unwrap();
+        panic!("between claim and decision");
+    }));
+    assert!(panicked.is_err());
+    log.seal().unwrap();
+    let stats = log.stats();
+    // The void frame is one of the log's own, and so is the seal.
+    assert_eq!((stats.records, stats.void_frames, stats.internal_frames), (5, 1, 2));
+}
+
+#[test]
+fn a_group_of_some_size_fills_its_last_page_and_a_small_one_does_not() {
+    const PAGE: u64 = 4_096;
+    for (bytes, fills) in [(100, false), (1_900, false), (2_000, true), (5_000, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = small(&directory);
+        options.pad_group_bytes_min = 2_000;
+        let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+        Shadow::default().append(&log, &payload(7, bytes));
+        let page_end = log.reserved().get().next_multiple_of(PAGE);
+        wait_durable(&log);
+        // A frame that carries a claim to disk may stand in between.
+        let next = log.reserve(RECORD, Urgency::Take, b"next").unwrap().lsn().get();
+        assert_eq!(next >= page_end, fills, "after {bytes} bytes");
+        assert!(next < page_end + PAGE, "{next}: no more than the rest of a page is filled");
+    }
 }
 
 fn reserve_patiently<'a>(log: &'a Log, payload: &[u8]) -> wal::Reservation<'a> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "what a test did not expect is a failure")]
 
+mod ahead;
 mod damage;
 mod format;
 mod live;

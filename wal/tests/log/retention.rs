@@ -12,7 +12,7 @@ use wal::{
     SegmentFacts, Urgency,
 };
 
-use crate::live_support::{RECORD, Shadow, payload, small, wait_until};
+use crate::live_support::{RECORD, Shadow, payload, small, wait_durable, wait_until};
 use crate::support::{SIZE, Writer, directory, recovered};
 
 type Records = Vec<(Lsn, Vec<u8>)>;
@@ -42,11 +42,6 @@ fn fill(log: &Log, shadow: &mut Shadow, segments: u64) {
         log.kick();
     }
     wait_durable(log);
-}
-
-fn wait_durable(log: &Log) {
-    log.kick();
-    wait_until("all is durable", || log.durable() >= log.reserved());
 }
 
 /// Removes below `floor` once everything that can go is unmapped.

@@ -82,3 +82,20 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
+
+/// Asks for a sync of all that was appended, and waits for it.
+pub fn wait_durable(log: &Log) {
+    let reserved = log.reserved();
+    log.kick();
+    wait_until("everything is durable", || log.durable() >= reserved);
+}
+
+/// Looks at a condition for a tenth of a second, in which it must hold.
+#[allow(clippy::disallowed_methods, reason = "how long a test looks")]
+pub fn stays(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(100) {
+        assert!(holds(), "{what}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
