@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn ids_have_hyphens() {
         assert!(parse_id(ID).is_some());
-        assert!(parse_id(&ID.to_uppercase()).is_some());
+        assert!(parse_id(ID.to_uppercase()).is_some());
         for bad in [
             "",
             "550e8400e29b41d4a716446655440000",
