@@ -57,6 +57,7 @@ fn the_state_is_the_same_before_and_after_a_restart() {
         assert_eq!(status.code(), Some(0), "SIGTERM is a clean end");
         let at_the_end = state_hashes(&server);
         server.restart();
+        server.expect_logged("state_hash=");
         let at_the_start = state_hashes(&server);
         let (Some(last), Some(first)) = (at_the_end.last(), at_the_start.first()) else {
             panic!("no state hash logged: {at_the_end:?}, {at_the_start:?}");

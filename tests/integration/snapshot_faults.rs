@@ -78,7 +78,7 @@ fn an_older_snapshot_counts_only_if_it_is_where_its_name_says_and_whole() {
     wait_until(LIMIT, "an older one is found", || found(&server).is_some());
     assert_eq!(found(&server), Some(lsn(&made[0])));
     assert!(server.stats()["snapshot"]["age_seconds"].is_u64(), "the newest says when it was made");
-    assert!(server.stderr().contains("its name says otherwise"), "{}", server.stderr());
+    server.expect_logged("its name says otherwise");
     assert!(server.terminate().success());
     damage(Path::new(older));
     server.restart();
@@ -226,7 +226,7 @@ fn a_snapshot_whose_sync_failed_is_not_published_and_the_next_one_is_another_fil
     let refused = refused_snapshot(&server);
     assert!(refused.contains(".snap.tmp: Input/output error"), "{refused}");
     assert_eq!(files(&server.data_dir(), "snapshot-").len(), 1, "nothing of it is left");
-    assert!(server.stderr().contains("no snapshot was made"), "{}", server.stderr());
+    server.expect_logged("no snapshot was made");
     take_snapshot(&server);
     drop(injection);
     let ledger = load.stop().ledger;
@@ -252,7 +252,7 @@ fn a_snapshot_whose_name_may_not_be_on_disk_lets_nothing_go() {
     assert!(refused.contains("cannot sync") && refused.contains("os error 5"), "{refused}");
     drop(injection);
     let told = "none is made any more before the server is started again";
-    assert!(server.stderr().contains(told), "{}", server.stderr());
+    server.expect_logged(told);
     // The name is there, for all that this process can see, and syncs succeed again.
     let files_now = files(&server.data_dir(), "snapshot-");
     assert_eq!(files_now.len(), 3);

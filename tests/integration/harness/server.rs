@@ -155,6 +155,12 @@ impl Server {
         read_lossy(&self.stderr_path(self.runs))
     }
 
+    /// Waits until this run of the server has written this to its standard error, which a thread of
+    /// its own does, maybe later than an answer comes.
+    pub(crate) fn expect_logged(&self, text: &str) {
+        wait_until(START_LIMIT, &format!("{text:?} is logged"), || self.stderr().contains(text));
+    }
+
     /// Starts again on the same directory and waits until it is ready.
     pub(crate) fn restart(&mut self) {
         if let Err(status) = self.try_restart() {

@@ -59,8 +59,9 @@ pub(crate) fn damage(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
-/// The value of `field=…` in the last line that has it.
+/// The value of `field=…` in the last line that has it, once there is one.
 pub(crate) fn last_logged(server: &Server, field: &str) -> String {
+    server.expect_logged(&format!("{field}="));
     let text = server.stderr();
     let (_, behind) = text.rsplit_once(&format!("{field}=")).expect("it was logged");
     behind.split_whitespace().next().unwrap().to_owned()
