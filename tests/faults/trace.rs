@@ -93,7 +93,10 @@ impl Strace {
         strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let attached = Self(strace.spawn().expect("strace starts"));
         wait_until(LIMIT, "strace has the thread", || {
-            let status = fs::read_to_string(thread.join("status")).unwrap_or_default();
+            let Ok(status) = fs::read_to_string(thread.join("status")) else {
+                // A fault that was met at once has ended the process.
+                return true;
+            };
             let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
             tracer.is_some_and(|pid| pid.trim() != "0")
         });
