@@ -57,7 +57,7 @@ impl<'q> Query<'q> {
         let Some(text) = &self.after else {
             return Ok(None);
         };
-        match parse_id(&**text) {
+        match parse_id(text.as_bytes()) {
             Some(id) => Ok(Some(id)),
             None => Err(bad("after must be the UUID of an entry of the list")),
         }

@@ -13,7 +13,7 @@
 //! tests run as root. Where the right or the means for a test is missing, it says so and shows nothing.
 //!
 //! A run takes a sample of what could be tried, by a seed that it prints. `FAULTS=long` tries
-//! everything; that takes an hour or so: `FAULTS=long cargo test --test faults -- --nocapture`.
+//! everything, which takes long: `FAULTS=long cargo test --test faults -- --nocapture`.
 #![allow(
     clippy::unwrap_used,
     clippy::cast_possible_truncation,

@@ -17,7 +17,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 pub(crate) enum Extent {
     /// A sample, for every change.
     Quick,
-    /// Everything, for an hour or so: asked for by `FAULTS=long`.
+    /// Everything, which takes long: asked for by `FAULTS=long`.
     Long,
 }
 
