@@ -17,7 +17,7 @@ use wal::{Durability, Kind, Log, Options, RecordType, Urgency};
 
 const RECORD: RecordType =
     RecordType { kind: Kind::new(Kind::FIRST_FREE), version: 1, ignorable: false };
-const RECORDS: u64 = 500_000;
+const RECORDS: u64 = 1_000_000;
 
 fn replay(c: &mut Criterion) {
     let directory = tempfile::tempdir().unwrap();

@@ -48,6 +48,25 @@ pub(crate) enum ReadFrom {
     Medium,
 }
 
+/// Who reads ahead, while what was read is being checked.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub(crate) enum ReadAhead {
+    /// The kernel, in large folios. Not in a segment that may be appended to: one dirty byte would
+    /// have each sync write a whole folio of up to 2 MiB.
+    Kernel,
+    /// The scan, page by page, which takes twice the time.
+    Scan,
+}
+
+impl ReadAhead {
+    /// For the segment before `next`: once that has begun, nothing more is appended before it.
+    pub(crate) fn before(next: Option<&Segment>) -> Self {
+        // A hint: where it cannot be read, the reader will say so.
+        let begun = next.is_some_and(|next| Scan::has_begun(next).unwrap_or(false));
+        if begun { Self::Kernel } else { Self::Scan }
+    }
+}
+
 /// Why there is no frame to hand out.
 #[derive(Debug)]
 pub(crate) enum ScanFault {
@@ -86,7 +105,8 @@ pub(crate) struct Scan {
     buffer_offset: u64,
     /// The position, as an index into the buffer; at most `filled`.
     at: usize,
-    /// Up to which file offset the kernel was asked to read ahead.
+    read_ahead: ReadAhead,
+    /// Up to which file offset the scan has asked the kernel to read ahead.
     ahead_until: u64,
     /// Nothing at or beyond it need be read.
     limit: Option<Lsn>,
@@ -97,6 +117,7 @@ impl Scan {
     pub(crate) fn open(
         segment: &Segment,
         from: ReadFrom,
+        read_ahead: ReadAhead,
         mut buffer: Vec<u8>,
     ) -> Result<Self, IoFault> {
         let path = &segment.path;
@@ -105,11 +126,9 @@ impl Scan {
             rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)
                 .map_err(IoFault::of("drop cached pages of", path))?;
         }
-        // What the kernel reads ahead by itself comes in large folios, of which one dirty byte would
-        // have each sync write the whole: a log that is appended to reads ahead by `read_ahead` alone.
-        let advice = match from {
-            ReadFrom::Cache => Advice::Random,
-            ReadFrom::Medium => Advice::Sequential,
+        let advice = match read_ahead {
+            ReadAhead::Kernel => Advice::Sequential,
+            ReadAhead::Scan => Advice::Random,
         };
         // A hint; the reads are right without it.
         let _ = rustix::fs::fadvise(&file, 0, None, advice);
@@ -123,9 +142,17 @@ impl Scan {
             filled: 0,
             buffer_offset: SEGMENT_HEADER_BYTES,
             at: 0,
+            read_ahead,
             ahead_until: 0,
             limit: None,
         })
+    }
+
+    /// Whether anything was appended to `segment`.
+    fn has_begun(segment: &Segment) -> io::Result<bool> {
+        let mut length = [0; 4];
+        File::open(&segment.path)?.read_exact_at(&mut length, SEGMENT_HEADER_BYTES)?;
+        Ok(length != [0; 4])
     }
 
     /// The segment being read.
@@ -217,7 +244,9 @@ impl Scan {
         });
         let left = until.saturating_sub(self.buffer_offset);
         let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffer.len());
-        self.read_ahead();
+        if self.read_ahead == ReadAhead::Scan {
+            self.ask_ahead();
+        }
         while self.filled < wanted {
             let offset = self.buffer_offset + self.filled as u64;
             match self.file.read_at(&mut self.buffer[self.filled..wanted], offset) {
@@ -232,7 +261,7 @@ impl Scan {
     }
 
     /// Keeps the device busy while this chunk is being checked.
-    fn read_ahead(&mut self) {
+    fn ask_ahead(&mut self) {
         let half_used = self.buffer_offset + READ_AHEAD_BYTES / 2 > self.ahead_until;
         if half_used && let Some(length) = NonZeroU64::new(READ_AHEAD_BYTES) {
             let from = self.ahead_until.max(self.buffer_offset);
@@ -282,5 +311,41 @@ impl Scan {
             self.at += unit.len();
         }
         self.at = self.at.min(self.filled);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::ReadAhead;
+    use crate::chain::Chain;
+    use crate::lsn::SegmentSize;
+    use crate::{Kind, Log, Lsn, Options, RecordType, Urgency};
+
+    #[test]
+    fn the_kernel_reads_ahead_where_nothing_more_is_appended() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = Options::new(directory.path());
+        options.segment_bytes = SegmentSize::MIN;
+        let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+        let record = RecordType { kind: Kind::new(Kind::FIRST_FREE), version: 1, ignorable: false };
+        let mut end = Lsn::ZERO;
+        while end.get() <= SegmentSize::MIN {
+            match log.reserve(record, Urgency::Take, &[7; 4_000]) {
+                Ok(reservation) => end = reservation.commit(),
+                // The syncer is to catch up.
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+        log.seal().unwrap();
+        drop(log);
+        let chain = Chain::load_live(directory.path(), Lsn::ZERO).unwrap();
+        let begun = chain.segments.iter().filter(|segment| segment.header.base < end).count();
+        assert_eq!(begun, 2);
+        for next in 1..=chain.segments.len() {
+            let expected = if next < begun { ReadAhead::Kernel } else { ReadAhead::Scan };
+            assert_eq!(ReadAhead::before(chain.segments.get(next)), expected, "before {next}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::directory::IoFault;
 use crate::frame::{FLAG_IGNORABLE, FLAGS_KNOWN, FrameHeader, FrameView};
 use crate::header::{SEGMENT_HEADER_BYTES, segment_name};
 use crate::lsn::Lsn;
-use crate::scan::{Evidence, ReadFrom, Scan, ScanFault};
+use crate::scan::{Evidence, ReadAhead, ReadFrom, Scan, ScanFault};
 
 /// Why a walk cannot go on.
 #[derive(Debug)]
@@ -44,8 +44,15 @@ impl Walk {
 
     /// A walk from the first frame of the segment with this index, which must be there.
     pub(crate) fn begin_in(chain: Chain, index: usize, from: ReadFrom) -> Result<Self, IoFault> {
-        let scan = Scan::open(&chain.segments[index], from, Vec::new())?;
+        let scan = Self::scan(&chain, index, from)?;
         Ok(Self { chain, index, scan, from, limit: None })
+    }
+
+    fn scan(chain: &Chain, index: usize, from: ReadFrom) -> Result<Scan, IoFault> {
+        let ahead = ReadAhead::before(chain.segments.get(index + 1));
+        // A new buffer rather than the old one: taking the old one out would leave the walk without
+        // one if opening fails. Once per segment.
+        Scan::open(&chain.segments[index], from, ahead, Vec::new())
     }
 
     /// Where the next frame should begin.
@@ -99,9 +106,7 @@ impl Walk {
 
     /// Opens the segment with this index, at its first frame.
     fn open(&mut self, index: usize) -> Result<(), IoFault> {
-        // A new buffer rather than the old one: taking the old one out would leave the walk without
-        // one if opening fails. Once per segment.
-        self.scan = Scan::open(&self.chain.segments[index], self.from, Vec::new())?;
+        self.scan = Self::scan(&self.chain, index, self.from)?;
         self.scan.set_limit(self.limit);
         self.index = index;
         Ok(())
@@ -156,7 +161,7 @@ impl Walk {
             if segment.header.epoch != epoch {
                 break;
             }
-            let mut scan = Scan::open(segment, from, buffer)?;
+            let mut scan = Scan::open(segment, from, ReadAhead::Scan, buffer)?;
             if segment.header.base == self.segment().header.base {
                 scan.seek(self.position());
             }
@@ -203,7 +208,7 @@ impl Walk {
         let limit = segment.cut.unwrap_or(segment.header.end());
         let mut evidence = Evidence::default();
         if from < limit {
-            let mut scan = Scan::open(segment, ReadFrom::Cache, Vec::new())?;
+            let mut scan = Scan::open(segment, ReadFrom::Cache, ReadAhead::Scan, Vec::new())?;
             scan.seek(from);
             scan.gather(&mut evidence)?;
         }

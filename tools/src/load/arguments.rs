@@ -69,8 +69,8 @@ pub enum Command {
     ExpiryStorm(Storm),
     /// Run booking-manager, a bare server, PostgreSQL and Redis in turns, and compare them
     ///
-    /// All are started here, each in a directory of its own, and get the requests of `hot-event` in
-    /// a closed loop from the same generator. PostgreSQL and Redis stand behind a small front end that
+    /// All are started here, each in a directory of its own, and get the requests of `hot-event` from
+    /// the same generator, in a closed loop unless --rate is given. PostgreSQL and Redis stand behind a small front end that
     /// speaks the same HTTP; what is not installed is left out, and the table says so. After each turn
     /// what was acknowledged is compared with what is stored. Ratios are to the bare server of the
     /// same round, which has a second turn in each round as a control.
@@ -181,6 +181,12 @@ pub struct Compare {
     /// Where the contenders keep their data meanwhile; should be on a disk
     #[arg(long, value_name = "DIR", default_value = "/var/tmp")]
     pub directory: PathBuf,
+    /// Leave out all others, but for the bare server
+    #[arg(long, value_enum, value_name = "WHO", value_delimiter = ',')]
+    pub only: Vec<Competitor>,
+    /// Open loop: requests a second, in all; otherwise a closed loop
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub rate: Option<u32>,
     /// How often all take their turn
     #[arg(long, value_name = "N", default_value_t = 3)]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=100))]
@@ -209,6 +215,18 @@ pub struct Compare {
     /// Draw the rates into this file (SVG)
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
+}
+
+/// Who can take part in a comparison, in all its forms.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Competitor {
+    /// With durability `commit` and `os`.
+    BookingManager,
+    /// With `FOR UPDATE` and as one statement.
+    #[value(name = "postgresql")]
+    PostgreSql,
+    /// With `appendfsync` `always` and `everysec`.
+    Redis,
 }
 
 /// What a front end stands before.

@@ -45,7 +45,7 @@ pub(super) fn compare(order: &Compare, output: &mut Output<impl Write>) -> anyho
     let stop = stopped_by_signals()?;
     let conditions = Conditions { order, programs: &programs, stop: &stop };
     let mut present: Vec<Contender> = Contender::ALL.to_vec();
-    present.retain(|contender| contender.missing(&programs).is_none());
+    present.retain(|contender| contender.missing(order, &programs).is_none());
     let mut turns = Vec::new();
     for round in 0..order.rounds {
         for contender in &present {

@@ -11,6 +11,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::thread::set_current_timer_slack;
 use rustix::time::{ClockId, Timespec};
 
 use super::beat::Pulse;
@@ -150,6 +152,8 @@ impl<S: Script> Worker<S> {
 
     /// Works until the window ends or the script does, and then until every answer has come.
     pub(super) fn work(mut self) -> anyhow::Result<Worked<S>> {
+        // Otherwise the kernel may wake a thread 50 us late, and all answers would seem as late.
+        set_current_timer_slack(Some(NonZeroU64::MIN)).context("no precise timers")?;
         let mut events = Vec::with_capacity(EVENTS_MAX);
         let mut care = now();
         loop {

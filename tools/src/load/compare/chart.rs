@@ -28,10 +28,7 @@ fn svg(summary: &Summary) -> String {
     let most = measured().map(|measured| measured.requests_per_second).fold(1.0, f64::max);
     let height = TOP + STEP * summary.contenders.len() as f64 + BOTTOM;
     let mut svg = opening(WIDTH, height);
-    let title = format!(
-        "{}: bookings per second, closed loop, {} connections",
-        summary.scenario, summary.connections
-    );
+    let title = format!("{}: bookings per second, {}", summary.scenario, summary.pace());
     text(&mut svg, (24.0, 30.0), "start", 17, &title);
     rule(&mut svg, (LEFT, TOP), (LEFT, height - BOTTOM), "#cccccc");
     for (place, row) in summary.contenders.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Who takes part.
 
-use crate::load::arguments::Backend;
+use crate::load::arguments::{Backend, Compare, Competitor};
 
 use super::programs::Programs;
 
@@ -70,14 +70,28 @@ impl Contender {
         }
     }
 
-    /// Why it cannot take part, if it cannot.
-    pub(super) const fn missing(self, programs: &Programs) -> Option<&'static str> {
+    /// Why it does not take part, if it does not.
+    pub(super) fn missing(self, order: &Compare, programs: &Programs) -> Option<&'static str> {
+        if !order.only.is_empty() && self.competitor().is_some_and(|who| !order.only.contains(&who))
+        {
+            return Some("left out");
+        }
         match self {
             Self::Postgres(_) if programs.postgres.is_none() => Some("PostgreSQL is not installed"),
             Self::Redis(_) if programs.redis.is_none() => Some("redis-server is not installed"),
             Self::Bare | Self::Booking(_) | Self::Postgres(_) | Self::Redis(_) | Self::Control => {
                 None
             }
+        }
+    }
+
+    /// `None` for what the others are compared with.
+    const fn competitor(self) -> Option<Competitor> {
+        match self {
+            Self::Bare | Self::Control => None,
+            Self::Booking(_) => Some(Competitor::BookingManager),
+            Self::Postgres(_) => Some(Competitor::PostgreSql),
+            Self::Redis(_) => Some(Competitor::Redis),
         }
     }
 }

@@ -17,6 +17,8 @@ use super::turn::{Turn, slices_per_round};
 pub(super) struct Summary {
     pub(super) scenario: &'static str,
     pub(super) connections: u32,
+    /// Requests a second; `null` in a closed loop.
+    pub(super) rate: Option<u32>,
     pub(super) rounds: u32,
     pub(super) slices_per_round: u32,
     pub(super) slice_seconds: f64,
@@ -69,12 +71,13 @@ impl Summary {
         }
         let rows = Contender::ALL.map(|contender| Row {
             contender: contender.name(),
-            missing: contender.missing(programs),
+            missing: contender.missing(order, programs),
             measured: Measured::of(contender, turns),
         });
         Self {
             scenario: "hot-event",
             connections: order.connections,
+            rate: order.rate,
             rounds: order.rounds,
             slices_per_round: slices_per_round(order),
             slice_seconds: order.slice.as_secs_f64(),
@@ -83,6 +86,13 @@ impl Summary {
             wrong: wrongs.count,
             wrongs: wrongs.told,
         }
+    }
+
+    /// How requests were sent.
+    pub(super) fn pace(&self) -> String {
+        let pace = self.rate.map(|rate| format!("open loop of {rate}/s"));
+        let pace = pace.unwrap_or_else(|| "closed loop".into());
+        format!("{pace}, {} connections", self.connections)
     }
 
     /// Whether every answer was honest.

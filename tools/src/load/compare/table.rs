@@ -9,9 +9,9 @@ use super::summary::{Measured, Row, Summary};
 /// Writes the table and the verdict.
 pub(super) fn write(summary: &Summary, output: &mut Output<impl Write>) -> anyhow::Result<()> {
     output.line(format_args!(
-        "{}, closed loop, {} connections; {} rounds of {} slices of {} s",
+        "{}, {}; {} rounds of {} slices of {} s",
         summary.scenario,
-        summary.connections,
+        summary.pace(),
         summary.rounds,
         summary.slices_per_round,
         summary.slice_seconds

@@ -177,7 +177,7 @@ fn measure(
         let slice = Order {
             run: &run,
             name: contender.name(),
-            rate: None,
+            rate: order.rate,
             warmup: if number == 0 { order.warmup } else { RAMP },
             duration: order.slice,
             server: &pids,
@@ -228,7 +228,7 @@ fn generator(order: &Compare, server: &Server) -> Run {
     let slices = slices_per_round(order);
     Run {
         url: server.clone(),
-        rate: None,
+        rate: order.rate,
         connections: order.connections,
         threads: 1,
         duration: (order.slice + RAMP) * slices,
