@@ -126,6 +126,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn faults_say_what_would_be_right() {
+        let told = [
+            (AmountFault::NotPlain, "must be a plain decimal number, such as 75.00"),
+            (AmountFault::Negative, "must not be negative"),
+            (AmountFault::TooPrecise(2), "must have at most 2 decimals in this currency"),
+            (AmountFault::TooLarge, "must be at most 9007199254740991 minor units"),
+        ];
+        for (fault, text) in told {
+            assert_eq!(fault.to_string(), text);
+        }
+    }
+
+    #[test]
     fn amounts_are_exact() {
         let cases = [
             ("75.00", Ok(7500)),

@@ -1,6 +1,7 @@
 //! Opening a log of 200-byte records: reading, checking and handing out, pages dropped first.
 //!
-//! The bar is 3 million records per second and core, and 0.45 of reading the same bytes cold.
+//! The bar is 3 million records per second and core, or 0.6 of the speed of only reading and
+//! checksumming the same bytes.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
 
 use std::{
@@ -47,12 +48,12 @@ fn replay(c: &mut Criterion) {
         });
     });
     let mut buffer = vec![0; 1 << 20];
-    group.bench_function("reading the same bytes cold", |b| {
+    group.bench_function("reading and checksumming the same bytes", |b| {
         b.iter(|| {
             segments(directory.path())
                 .iter()
-                .map(|segment| read_cold(segment, &mut buffer))
-                .sum::<usize>()
+                .map(|segment| checksum_cold(segment, &mut buffer))
+                .fold(0, |all, checksum| all ^ checksum)
         });
     });
     group.finish();
@@ -69,15 +70,16 @@ fn segments(directory: &Path) -> Vec<PathBuf> {
     segments
 }
 
-fn read_cold(path: &Path, buffer: &mut [u8]) -> usize {
+/// The checksum of the whole file.
+fn checksum_cold(path: &Path, buffer: &mut [u8]) -> u32 {
     let mut file = File::open(path).unwrap();
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
     rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::Sequential).unwrap();
-    let mut total = 0;
+    let mut checksum = crc32fast::Hasher::new();
     loop {
         match file.read(buffer).unwrap() {
-            0 => return total,
-            read => total += black_box(read),
+            0 => return checksum.finalize(),
+            read => checksum.update(&buffer[..read]),
         }
     }
 }

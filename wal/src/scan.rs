@@ -314,7 +314,7 @@ impl Scan {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(booking_loom)))]
 mod tests {
     use std::convert::Infallible;
 

@@ -43,7 +43,7 @@ struct Stretch {
     faults: Faults,
     answers: Vec<Answers>,
     /// By operation, and `all`.
-    latency: BTreeMap<&'static str, Latency>,
+    latency: BTreeMap<String, Latency>,
     /// Warming up included.
     by_second: Vec<Second>,
 }
@@ -134,8 +134,7 @@ impl Stretch {
         let requests = tally.requests();
         let each = |nanos: u64| nanos as f64 / 1e3 / requests.max(1) as f64;
         let latency = tally.latencies().iter();
-        let latency =
-            latency.map(|(operation, latencies)| (operation.name(), Latency::of(latencies)));
+        let latency = latency.map(|(series, latencies)| (series.name(), Latency::of(latencies)));
         let answers =
             tally.answers().into_iter().map(|((operation, status, code), count)| Answers {
                 operation: operation.name(),
@@ -153,7 +152,7 @@ impl Stretch {
             server_cpu_us_per_request: phase.server_cpu.map(each),
             faults: tally.faults,
             answers: answers.collect(),
-            latency: latency.chain([("all", Latency::of(&tally.all()))]).collect(),
+            latency: latency.chain([("all".into(), Latency::of(&tally.all()))]).collect(),
             by_second: phase
                 .beats
                 .iter()

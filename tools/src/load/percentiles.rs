@@ -20,8 +20,8 @@ pub(super) fn write_files(directory: &Path, phases: &[Phase]) -> anyhow::Result<
         .with_context(|| format!("cannot make {}", directory.display()))?;
     for phase in phases {
         let each = phase.tally.latencies().iter();
-        let each = each.map(|(operation, latencies)| (operation.name(), latencies.clone()));
-        for (name, latencies) in each.chain([("all", phase.tally.all())]) {
+        let each = each.map(|(series, latencies)| (series.name(), latencies.clone()));
+        for (name, latencies) in each.chain([("all".into(), phase.tally.all())]) {
             let path = directory.join(format!("{}-{name}.hgrm", phase.name));
             write_file(&path, &latencies)
                 .with_context(|| format!("cannot write {}", path.display()))?;

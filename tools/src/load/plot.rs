@@ -38,10 +38,10 @@ type Line = (String, Histogram<u64>);
 fn lines(phases: &[Phase]) -> Vec<Line> {
     let mut lines = Vec::new();
     for phase in phases {
-        for (operation, latencies) in phase.tally.latencies() {
+        for (series, latencies) in phase.tally.latencies() {
             let name = match phases.len() {
-                1 => operation.name().to_owned(),
-                _ => format!("{}: {}", phase.name, operation.name()),
+                1 => series.name(),
+                _ => format!("{}: {}", phase.name, series.name()),
             };
             if !latencies.is_empty() {
                 lines.push((name, latencies.clone()));

@@ -84,8 +84,8 @@ fn phase(outcome: &Outcome, phase: &Phase, output: &mut Output<impl Write>) -> a
     output.line("")?;
     let names = QUANTILES.map(|(name, _)| format!("{name:>10}")).concat();
     output.line(format_args!("{:<16}{:>10}{names}{:>10}", "latency, ms", "requests", "max"))?;
-    for (operation, latencies) in tally.latencies() {
-        line(operation.name(), latencies, output)?;
+    for (series, latencies) in tally.latencies() {
+        line(&series.name(), latencies, output)?;
     }
     if tally.latencies().len() > 1 {
         line("all", &tally.all(), output)?;

@@ -20,6 +20,23 @@ pub(super) fn histogram() -> Histogram<u64> {
 /// An answer as it is counted: its status and, for a problem, its code.
 pub(super) type AnswerKey = (Operation, u16, Box<str>);
 
+/// Requests whose latencies are counted together. A refusal may be quicker than what it refuses, or
+/// slower, and is told apart.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Series {
+    pub(super) operation: Operation,
+    /// The status is 400 or more.
+    pub(super) refused: bool,
+}
+
+impl Series {
+    /// What it is called in reports and names of files.
+    pub(super) fn name(self) -> String {
+        let name = self.operation.name();
+        if self.refused { format!("{name}-refused") } else { name.into() }
+    }
+}
+
 /// What went wrong below HTTP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub(super) struct Faults {
@@ -36,7 +53,7 @@ pub(super) struct Faults {
 /// Everything that one thread, or all of them, have measured.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
-    latencies: BTreeMap<Operation, Histogram<u64>>,
+    latencies: BTreeMap<Series, Histogram<u64>>,
     /// Few enough that looking through them is quicker than hashing.
     answers: Vec<(AnswerKey, u64)>,
     pub(super) faults: Faults,
@@ -47,7 +64,8 @@ pub(super) struct Tally {
 impl Tally {
     /// Counts an answer that came after so many nanoseconds.
     pub(super) fn record(&mut self, operation: Operation, status: u16, code: &[u8], nanos: u64) {
-        self.latencies.entry(operation).or_insert_with(histogram).saturating_record(nanos);
+        let series = Series { operation, refused: status >= 400 };
+        self.latencies.entry(series).or_insert_with(histogram).saturating_record(nanos);
         let known = self.answers.iter_mut().find(|((asked, answered, name), _)| {
             *asked == operation && *answered == status && name.as_bytes() == code
         });
@@ -62,8 +80,8 @@ impl Tally {
 
     /// Adds what another thread has measured.
     pub(super) fn add(&mut self, other: &Self) {
-        for (operation, latencies) in &other.latencies {
-            let sum = self.latencies.entry(*operation).or_insert_with(histogram);
+        for (series, latencies) in &other.latencies {
+            let sum = self.latencies.entry(*series).or_insert_with(histogram);
             sum.add(latencies).expect("all histograms have the same bounds");
         }
         for (key, count) in &other.answers {
@@ -79,12 +97,12 @@ impl Tally {
         self.cpu_nanos += other.cpu_nanos;
     }
 
-    /// Latencies by operation.
-    pub(super) const fn latencies(&self) -> &BTreeMap<Operation, Histogram<u64>> {
+    /// Latencies of each kind of request.
+    pub(super) const fn latencies(&self) -> &BTreeMap<Series, Histogram<u64>> {
         &self.latencies
     }
 
-    /// Latencies of all operations.
+    /// Latencies of all requests.
     pub(super) fn all(&self) -> Histogram<u64> {
         let mut all = histogram();
         for latencies in self.latencies.values() {
@@ -129,6 +147,9 @@ mod tests {
             ]
         );
         assert_eq!(sum.all().len(), 5);
-        assert_eq!(sum.latencies()[&Operation::Hold].len(), 4);
+        let series: Vec<_> =
+            sum.latencies().iter().map(|(series, all)| (series.name(), all.len())).collect();
+        let named = [("hold", 2), ("hold-refused", 2), ("cancel", 1)];
+        assert_eq!(series, named.map(|(name, count)| (name.into(), count)));
     }
 }

@@ -19,21 +19,31 @@ fn measured(server: &Server, arguments: &[&str]) -> Value {
     report["phases"][0].clone()
 }
 
-/// Of what a run consists that books: requests, none of them refused below HTTP, and latencies.
+/// Of what a run consists that books: requests, none of them refused below HTTP, and latencies of
+/// these operations, those that were refused apart.
 fn check(phase: &Value, operations: &[&str]) {
     let requests = phase["requests"].as_u64().unwrap();
     assert!(requests > 0, "{phase}");
     for fault in ["unconnected", "broken", "late"] {
         assert_eq!(phase["faults"][fault], 0, "{phase}");
     }
-    let mut sum = 0;
-    for operation in operations {
-        let latency = &phase["latency"][operation];
-        sum += latency["count"].as_u64().unwrap();
+    let series = phase["latency"].as_object().unwrap();
+    assert!(operations.iter().all(|operation| series.contains_key(*operation)), "{phase}");
+    let (mut sum, mut refused) = (0, 0);
+    for (name, latency) in series.iter().filter(|(name, _)| *name != "all") {
+        let operation = name.strip_suffix("-refused").unwrap_or(name);
+        assert!(operations.contains(&operation), "{name}: {phase}");
+        let count = latency["count"].as_u64().unwrap();
+        sum += count;
+        refused += if operation == name { 0 } else { count };
         let quantiles = ["p50_ms", "p90_ms", "p99_ms", "p99_9_ms", "p99_99_ms", "max_ms"];
         let quantiles = quantiles.map(|name| latency[name].as_f64().unwrap());
-        assert!(quantiles[0] > 0.0 && quantiles.is_sorted(), "{operation}: {phase}");
+        assert!(quantiles[0] > 0.0 && quantiles.is_sorted(), "{name}: {phase}");
     }
+    let answers = phase["answers"].as_array().unwrap().iter();
+    let problems = answers.filter(|answer| answer["status"].as_u64().unwrap() >= 400);
+    let problems: u64 = problems.map(|answer| answer["count"].as_u64().unwrap()).sum();
+    assert_eq!(refused, problems, "{phase}");
     assert_eq!(phase["latency"]["all"]["count"], sum, "{phase}");
     assert_eq!(sum, requests, "{phase}");
     assert!(phase["generator_cpu_us_per_request"].as_f64().unwrap() > 0.0, "{phase}");
@@ -136,6 +146,8 @@ fn text_and_files_are_written() {
     let hold = fs::read_to_string(hdr.join("checkout-hold.hgrm")).unwrap();
     assert!(hold.contains("1/(1-Percentile)") && hold.contains("#[Max"), "{hold}");
     assert!(hdr.join("checkout-all.hgrm").exists());
+    let series = fs::read_dir(&hdr).unwrap().count() - 1;
+    assert!(series >= 4, "looking, holding, confirming, cancelling");
     let plot = fs::read_to_string(plot).unwrap();
-    assert!(plot.starts_with("<svg") && plot.matches("<polyline").count() == 4, "{plot}");
+    assert!(plot.starts_with("<svg") && plot.matches("<polyline").count() == series, "{plot}");
 }
