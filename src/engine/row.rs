@@ -215,6 +215,22 @@ mod tests {
     }
 
     #[test]
+    fn where_a_booking_was_made_is_known_once_it_is_noted() {
+        let row = Row::acquiring(Terms {
+            tag: Tag::new(1),
+            user: UserNumber::new(0),
+            slots: Slots::new(&[crate::domain::SlotIndex::new(0)]),
+            total: Amount::MAX,
+            created_at: Timestamp::from_millis(1),
+            ttl_millis: 1,
+            stamp: None,
+        });
+        assert_eq!(row.lsn(), None);
+        row.note_lsn(wal::Lsn::ZERO);
+        assert_eq!(row.lsn(), Some(wal::Lsn::ZERO));
+    }
+
+    #[test]
     fn a_single_ticket_booking_stays_small() {
         assert!(size_of::<std::sync::OnceLock<Row>>() <= 96, "{}", size_of::<Row>());
     }
