@@ -59,7 +59,8 @@ pub(crate) enum ReadAhead {
 }
 
 impl ReadAhead {
-    /// For the segment before `next`: once that has begun, nothing more is appended before it.
+    /// For the segment before `next`: once that has begun, nothing more comes before it but what
+    /// was claimed already and is just being written.
     pub(crate) fn before(next: Option<&Segment>) -> Self {
         // A hint: where it cannot be read, the reader will say so.
         let begun = next.is_some_and(|next| Scan::has_begun(next).unwrap_or(false));

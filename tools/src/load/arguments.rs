@@ -70,10 +70,10 @@ pub enum Command {
     /// Run booking-manager, a bare server, PostgreSQL and Redis in turns, and compare them
     ///
     /// All are started here, each in a directory of its own, and get the requests of `hot-event` from
-    /// the same generator, in a closed loop unless --rate is given. PostgreSQL and Redis stand behind a small front end that
-    /// speaks the same HTTP; what is not installed is left out, and the table says so. After each turn
-    /// what was acknowledged is compared with what is stored. Ratios are to the bare server of the
-    /// same round, which has a second turn in each round as a control.
+    /// the same generator, in a closed loop unless --rate is given. PostgreSQL and Redis stand behind
+    /// a small front end that speaks the same HTTP; what is not installed is left out, and the table
+    /// says so. After each turn what was acknowledged is compared with what is stored. Ratios are to
+    /// the bare server of the same round, which has a second turn in each round as a control.
     Compare(Compare),
     /// Stand before a backend of a comparison
     #[command(hide = true)]

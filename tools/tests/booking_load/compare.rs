@@ -128,6 +128,28 @@ fn the_table_and_the_chart_have_a_row_for_each() {
     assert_nothing_is_left(place.path());
 }
 
+#[test]
+fn those_who_are_not_named_are_left_out_and_the_others_keep_the_rate() {
+    let place = place();
+    let told = compare(place.path(), &["--json", "--only", "booking-manager", "--rate", "500"]);
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
+    let report: Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!(report["rate"], 500, "{report}");
+    for row in report["contenders"].as_array().unwrap() {
+        let name = row["contender"].as_str().unwrap();
+        if name.starts_with("bare") || name.starts_with("booking-manager") {
+            let rate = row["measured"]["requests_per_second"].as_f64().unwrap();
+            // What was due in the 100 ms before a slice of 100 ms may be answered late, within it.
+            assert!(rate > 0.0 && rate < 1_500.0, "{row}");
+        } else {
+            assert_eq!((&row["missing"], &row["measured"]), (&"left out".into(), &().into()));
+        }
+    }
+    let told = compare(place.path(), &["--only", "nobody"]);
+    assert_eq!(told.code, 2, "{told:?}");
+    assert_nothing_is_left(place.path());
+}
+
 /// A file that a contender makes once it runs, and where that is installed. Redis is ended as
 /// booking-manager is.
 const SIGNS: [(&str, &str); 2] = [("port", "/"), (".s.PGSQL.5432", "/usr/lib/postgresql")];
