@@ -54,7 +54,7 @@ pub(crate) enum ReadAhead {
     /// The kernel, in large folios. Not in a segment that may be appended to: one dirty byte would
     /// have each sync write a whole folio of up to 2 MiB.
     Kernel,
-    /// The scan, page by page, which takes twice the time.
+    /// The scan, page by page: reading a log takes 1.7 times as long.
     Scan,
 }
 

@@ -42,7 +42,7 @@ struct Stretch {
     server_cpu_us_per_request: Option<f64>,
     faults: Faults,
     answers: Vec<Answers>,
-    /// By operation, and `all`.
+    /// By operation, refusals apart, and `all`.
     latency: BTreeMap<String, Latency>,
     /// Warming up included.
     by_second: Vec<Second>,
