@@ -357,8 +357,46 @@ mod tests {
     }
 
     #[test]
+    fn what_keeps_a_directory_from_being_made_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, b"").unwrap();
+        match LockedDirectory::acquire(&file.join("log")) {
+            Err(DirectoryError::Io(fault)) => assert_eq!(fault.path, file.join("log")),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn only_a_file_that_is_gone_need_not_be_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let owner = LockedDirectory::acquire(root.path()).unwrap();
+        let [first, gone, directory, last] =
+            ["first", "gone", "directory", "last"].map(|name| root.path().join(name));
+        fs::write(&first, b"").unwrap();
+        fs::write(&last, b"").unwrap();
+        fs::create_dir(&directory).unwrap();
+        let fault = owner.remove(&[first.clone(), gone, directory.clone(), last.clone()]);
+        assert_eq!(fault.unwrap_err().path, directory);
+        assert!(!first.exists() && last.exists());
+    }
+
+    #[test]
     fn a_missing_directory_lists_as_empty() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(list(&root.path().join("none")).unwrap(), Listing::default());
+    }
+
+    #[test]
+    fn what_cannot_be_listed_is_not_taken_for_missing() {
+        let fault =
+            |kind: io::ErrorKind| IoFault::of("open", Path::new("x"))(io::Error::from(kind));
+        assert!(fault(io::ErrorKind::NotFound).is_missing());
+        assert!(!fault(io::ErrorKind::PermissionDenied).is_missing());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        match list(file.path()) {
+            Err(DirectoryError::Io(fault)) => assert_eq!(fault.path, file.path()),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -184,5 +184,11 @@ mod tests {
         assert_eq!(Lsn::ZERO.since(end), 0);
         let size = SegmentSize::new(SegmentSize::MIN).unwrap();
         assert!(!size.is_base(size.base_of(end)));
+        assert!(size.is_base(Lsn::new(u64::MAX - size.get() + 1 - size.get())));
+    }
+
+    #[test]
+    fn a_position_is_written_as_its_number() {
+        assert_eq!(Lsn::new(131_104).to_string(), "131104");
     }
 }

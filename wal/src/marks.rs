@@ -350,5 +350,7 @@ mod tests {
         assert_eq!(marks.claim_rest_of_page(256, 0), None);
         marks.claim(32, Keep::Bytes(0)).expect("fits");
         assert_eq!(marks.claim_rest_of_page(256, 1024), None);
+        assert_eq!(marks.claim_rest_of_page(256, 513), None);
+        assert!(marks.claim_rest_of_page(256, 512).is_some(), "exactly what is to be left");
     }
 }

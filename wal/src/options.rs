@@ -198,6 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn the_ring_holds_what_is_ahead_in_use_and_unsynced() {
+        let mut options = Options::new("/nowhere");
+        options.segment_bytes = 1 << 20;
+        // One segment in use, and on either side of what may be unsynced one that is cut into.
+        for (ahead, unsynced_mib, slots) in [(1, 4, 8), (1, 5, 16), (2, 3, 8), (5, 8, 16)] {
+            options.segments_ahead = ahead;
+            options.unsynced_bytes_max = unsynced_mib << 20;
+            assert_eq!(options.ring_slots(), slots, "{ahead} ahead, {unsynced_mib} MiB unsynced");
+        }
+    }
+
+    #[test]
     fn each_bound_names_its_option() {
         let check = |change: fn(&mut Options), name| {
             let mut options = Options::new("/nowhere");
@@ -207,7 +219,7 @@ mod tests {
         check(|o| o.segment_bytes = 100_000, "segment_bytes");
         check(|o| o.segments_ahead = 0, "segments_ahead");
         check(|o| o.segments_ahead = SEGMENTS_AHEAD_MAX + 1, "segments_ahead");
-        check(|o| o.unsynced_bytes_max = 1, "unsynced_bytes_max");
+        check(|o| o.unsynced_bytes_max = 2 * FRAME_BYTES_MAX as u64 - 1, "unsynced_bytes_max");
         check(|o| o.unsynced_bytes_max = u64::MAX, "unsynced_bytes_max");
     }
 }

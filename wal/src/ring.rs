@@ -168,7 +168,7 @@ mod mapped {
             }
         }
 
-        fn slot_index(&self, base: u64) -> usize {
+        pub(super) fn slot_index(&self, base: u64) -> usize {
             to_usize((base & (self.bytes - 1)) / self.geometry.segment_bytes)
         }
 
@@ -271,5 +271,48 @@ mod modelled {
         fn unit(&self, lsn: u64) -> usize {
             (lsn & (self.bytes - 1)) as usize / UNIT_BYTES
         }
+    }
+}
+
+#[cfg(all(test, not(booking_loom)))]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::Ring;
+    use crate::marks::Geometry;
+
+    #[test]
+    fn a_ring_gives_its_address_space_back() {
+        const SEGMENT_BYTES: u64 = 1 << 40;
+        // All of them together are more than a process has.
+        for _ in 0..20 {
+            let geometry = Geometry { segment_bytes: SEGMENT_BYTES, header_bytes: 4_096 };
+            let ring = Ring::new(geometry, 16).unwrap();
+            assert_eq!(ring.word(15 * SEGMENT_BYTES).load(Ordering::Relaxed), 0);
+        }
+    }
+
+    #[test]
+    fn segments_take_turns_in_the_slots() {
+        const SEGMENT_BYTES: u64 = 1 << 16;
+        let ring =
+            Ring::new(Geometry { segment_bytes: SEGMENT_BYTES, header_bytes: 4_096 }, 4).unwrap();
+        let place = 8_000;
+        for turn in 0..10_u64 {
+            let base = turn * SEGMENT_BYTES;
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(SEGMENT_BYTES).unwrap();
+            ring.map(base, &file).unwrap();
+            assert_eq!(ring.slot_index(base), usize::try_from(turn % 4).unwrap());
+            ring.word(base + place).store(turn + 1, Ordering::Relaxed);
+            // What the slot held before stays in its file.
+            assert_eq!(ring.word(base).load(Ordering::Relaxed), 0);
+            if turn % 2 == 1 {
+                ring.unmap(base).unwrap();
+                assert_eq!(ring.word(base + place).load(Ordering::Relaxed), 0, "turn {turn}");
+            }
+        }
+        assert_eq!(ring.word(8 * SEGMENT_BYTES + place).load(Ordering::Relaxed), 9);
+        assert_eq!(ring.word(6 * SEGMENT_BYTES + place).load(Ordering::Relaxed), 7);
     }
 }

@@ -339,11 +339,15 @@ mod tests {
                 Err(_) => std::thread::yield_now(),
             }
         }
+        while log.stats().segments_ahead == 0 {
+            std::thread::yield_now();
+        }
         log.seal().unwrap();
         drop(log);
         let chain = Chain::load_live(directory.path(), Lsn::ZERO).unwrap();
         let begun = chain.segments.iter().filter(|segment| segment.header.base < end).count();
         assert_eq!(begun, 2);
+        assert!(chain.segments.len() > begun, "one was made ahead");
         for next in 1..=chain.segments.len() {
             let expected = if next < begun { ReadAhead::Kernel } else { ReadAhead::Scan };
             assert_eq!(ReadAhead::before(chain.segments.get(next)), expected, "before {next}");

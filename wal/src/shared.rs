@@ -5,7 +5,7 @@
 //! | word | written by | read by |
 //! |---|---|---|
 //! | `stop` | `Log::seal`, its drop, whoever poisons (maximum, AcqRel) | both threads after each wake-up (Acquire) |
-//! | `pressed` | who finds half of what may be unsynced is (true), the syncer at each sync (false) | the same; Relaxed, since it only spares repeated wake-ups |
+//! | `pressed` | who finds no room, or half of what may be unsynced to be so (true), the syncer at each sync (false) | the same, and the syncer, whose wait for an interval it ends; Relaxed: whoever sets it ends a park afterwards |
 //! | `segments` | the preparer | the syncer, the statistics, removals; a lock, taken once per group |
 //! | `files` | the preparer (new ones), removals (the oldest) | who asks; a lock of its own |
 //!
@@ -174,6 +174,11 @@ impl Shared {
         // `durable` first: the other way round it could be the larger one.
         let durable = self.append.marks.durable();
         self.append.marks.reserved() - durable
+    }
+
+    /// Whether the group that is being gathered was asked for before its time.
+    pub(crate) fn pressed(&self) -> bool {
+        self.pressed.load(Ordering::Relaxed)
     }
 
     /// Ends a timed wait of the syncer, once per group.

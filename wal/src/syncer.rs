@@ -149,7 +149,8 @@ impl Syncer {
     }
 
     fn wait_for_interval(&self, interval: Duration) {
-        while !self.shared.group_pressing() && self.shared.stop() == Stop::Run {
+        let over = |shared: &Shared| shared.group_pressing() || shared.pressed();
+        while !over(&self.shared) && self.shared.stop() == Stop::Run {
             let Some(left) = interval.checked_sub(self.last_sync.elapsed()) else {
                 break;
             };

@@ -323,6 +323,36 @@ fn a_hole_is_counted_and_then_poisons() {
 }
 
 #[test]
+fn a_short_hole_is_not_counted_and_each_old_one_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(small(&directory));
+    // This thread may be kept from the processor until a hole is old: a try of several has to do.
+    let tries = 20;
+    let counted_in_vain = (0..tries).filter(|_| {
+        let before = log.stats().old_holes;
+        log.reserve(RECORD, Urgency::Take, b"before").unwrap().commit();
+        let hole = log.reserve(RECORD, Urgency::Take, b"short").unwrap();
+        log.kick();
+        // Up to the hole: so the syncer has met it.
+        wait_until("what is before it is durable", || log.durable() >= hole.lsn());
+        let end = hole.commit();
+        log.kick();
+        wait_until("the hole is past", || log.durable() >= end);
+        log.stats().old_holes > before
+    });
+    assert!(counted_in_vain.count() < tries);
+    let before = log.stats().old_holes;
+    let first = log.reserve(RECORD, Urgency::Take, b"first").unwrap();
+    let second = log.reserve(RECORD, Urgency::Take, b"second").unwrap();
+    log.kick();
+    wait_until("the first hole is counted", || log.stats().old_holes == before + 1);
+    first.commit();
+    wait_until("so is the second", || log.stats().old_holes == before + 2);
+    second.commit();
+    log.seal().unwrap();
+}
+
+#[test]
 fn sealing_waits_for_open_reservations() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(small(&directory));

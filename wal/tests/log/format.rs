@@ -324,3 +324,30 @@ fn a_record_kind_of_the_log_is_told_from_the_callers() {
     assert!(!Kind::new(0).is_known_internal() && Kind::SEAL.is_known_internal());
     assert_eq!(NOTE.kind.get(), Kind::FIRST_FREE);
 }
+
+#[test]
+fn what_becomes_of_a_newer_record_is_a_void_frame_of_this_version() {
+    let newer = RecordType { kind: Kind::new(0x1234), version: 7, ignorable: false };
+    let claim = DurableClaim::new(Lsn::new(4096), Lsn::ZERO);
+    let record = FrameHeader::record(Lsn::new(4096), newer, 100, 3, claim).unwrap();
+    let void = record.voided();
+    assert_eq!((void.kind, void.version, void.length), (Kind::VOID, 1, record.length));
+}
+
+#[test]
+fn a_segment_that_follows_has_its_own_name_and_time() {
+    let first = Writer::new().segment(Lsn::ZERO).header;
+    let next = first.following(1, Lsn::ZERO, 1_700_000_000_000);
+    assert_eq!((first.created_ms, next.created_ms), (0, 1_700_000_000_000));
+    assert_eq!(first.file_name(), "wal-0000000000000000.seg");
+    assert_eq!(next.file_name(), segment_name(SIZE.base_after(Lsn::ZERO)));
+}
+
+#[test]
+fn a_claim_reaches_back_to_the_beginning_of_the_log_and_no_further() {
+    let claim = DurableClaim::new(Lsn::new(4096), Lsn::ZERO);
+    assert_eq!(claim.position(Lsn::new(5000)), Some(Lsn::new(904)));
+    assert_eq!(claim.position(Lsn::new(4096)), Some(Lsn::ZERO));
+    assert_eq!(claim.position(Lsn::new(4095)), None);
+    assert_eq!(DurableClaim::NONE.position(Lsn::new(4096)), None);
+}

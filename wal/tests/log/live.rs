@@ -4,7 +4,9 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use wal::{Durability, Log, Lsn, Options, ReserveError, SealError, Urgency};
 
-use crate::live_support::{RECORD, Shadow, payload, replay, small, wait_durable, wait_until};
+use crate::live_support::{
+    RECORD, Shadow, payload, replay, small, stays, wait_durable, wait_until,
+};
 
 #[test]
 fn a_record_becomes_durable_and_comes_back() {
@@ -255,6 +257,24 @@ fn an_idle_log_carries_its_claim_to_disk_and_then_sleeps() {
 }
 
 #[test]
+fn a_log_that_promises_nothing_carries_no_claim() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = small(&directory);
+    options.durability = Durability::Os;
+    options.unsynced_bytes_max = 2 * wal::FRAME_BYTES_MAX as u64;
+    let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+    // So much that some of it is synced.
+    for seed in 0..3 {
+        wait_until("there is room", || log.has_room());
+        Shadow::default().append(&log, &payload(seed, 30_000));
+        log.kick();
+    }
+    wait_until("something is durable", || log.stats().syncs > 0);
+    let internal_frames = log.stats().internal_frames;
+    stays("no frame of the log's own follows", || log.stats().internal_frames == internal_frames);
+}
+
+#[test]
 fn a_directory_in_use_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let log = Log::open(small(&directory), |_| Ok::<_, Infallible>(())).unwrap();
@@ -285,6 +305,88 @@ fn an_unfilled_reservation_is_void_when_its_thread_panics() {
     assert!(panicked.is_err());
     log.seal().unwrap();
     assert_eq!(log.stats().void_frames, 1);
+}
+
+#[test]
+fn a_log_tells_what_it_holds_and_how_it_answers() {
+    for (durability, on_publish) in [
+        (Durability::Commit, false),
+        (Durability::Interval(Duration::from_secs(1)), true),
+        (Durability::Os, true),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = small(&directory);
+        options.durability = durability;
+        let mut uuid = None;
+        // The second start begins at a base other than zero.
+        for _ in 0..2 {
+            let (log, _) = Log::open(options.clone(), |_| Ok::<_, Infallible>(())).unwrap();
+            assert_eq!(log.answers_on_publish(), on_publish, "{durability}");
+            assert_eq!(log.segment_bytes(), options.segment_bytes);
+            assert_eq!(*uuid.get_or_insert(log.uuid()), log.uuid());
+            assert!(!log.uuid().is_nil());
+            let base = log.segments().last().unwrap().base;
+            wait_until("a segment is ready ahead", || log.stats().segments_ahead == 1);
+            if durability == Durability::Os {
+                continue;
+            }
+            for seed in 0..40 {
+                wait_until("there is room", || log.has_room());
+                Shadow::default().append(&log, &payload(seed, 9_000));
+                log.kick();
+            }
+            wait_durable(&log);
+            wait_until("all but the segment in use is let go", || {
+                let stats = log.stats();
+                (stats.segments_mapped, stats.segments_ahead) == (2, 1)
+            });
+            let stats = log.stats();
+            if durability == Durability::Commit {
+                let synced = log.durable().since(base) - wal::SEGMENT_HEADER_BYTES;
+                assert_eq!(stats.synced_bytes, synced);
+                assert!(stats.last_group_bytes > 0 && stats.last_group_bytes <= synced);
+                assert!(stats.last_group_bytes <= stats.group_bytes_max);
+                assert!(stats.last_sync_time <= stats.sync_time_max);
+                assert!(stats.sync_time_max <= stats.sync_time && !stats.last_sync_time.is_zero());
+            }
+            assert_eq!(stats.bytes, log.reserved().since(base), "{durability}");
+            assert_eq!(stats.mapped_bytes, 2 * options.segment_bytes);
+            let told = format!("{log:?}");
+            for mark in [log.reserved(), log.published(), log.durable()] {
+                assert!(told.contains(&format!("{mark:?}")), "{mark} is not in {told}");
+            }
+            log.seal().unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_interval_is_cut_short_whenever_room_is_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = small(&directory);
+    options.durability = Durability::Interval(wal::INTERVAL_MAX);
+    options.unsynced_bytes_max = 2 * wal::FRAME_BYTES_MAX as u64;
+    let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+    // Without a kick: being refused, or asking for room, is what gets the syncer to work.
+    for round in 0..6 {
+        for seed in 0..4 {
+            wait_until("there is room", || {
+                if round % 2 == 0 && !log.has_room() {
+                    return false;
+                }
+                let reserved = log.reserve(RECORD, Urgency::Take, &payload(seed, 30_000));
+                reserved.map(wal::Reservation::commit).is_ok()
+            });
+        }
+        assert!(log.durable() > Lsn::ZERO || round == 0, "what was appended first is durable");
+    }
+    // The first of these may still be asked for.
+    let mut end = Lsn::ZERO;
+    for _ in 0..2 {
+        stays("the log is in order", || log.poisoned().is_none());
+        end = log.reserve(RECORD, Urgency::Release, b"in no hurry").unwrap().commit();
+    }
+    stays("the next interval is waited for", || log.durable() < end);
 }
 
 #[test]

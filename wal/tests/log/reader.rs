@@ -4,7 +4,7 @@ use tempfile::TempDir;
 use wal::chain::ChainFault;
 use wal::frame::FrameFault;
 use wal::header::HeaderFault;
-use wal::{Damage, Kind, Lsn, ReadError, Reader, Reason, RecordType};
+use wal::{Damage, DirectoryError, Kind, Lsn, ReadError, Reader, Reason, RecordType};
 
 use crate::support::{NOTE, SIZE, Seen, Writer, directory, recovered};
 
@@ -107,6 +107,97 @@ fn full_log() -> (Writer, Lsn) {
     writer.sync();
     assert_eq!((writer.tail, writer.segments.len()), (Lsn::new(SIZE.get()), 1));
     (writer, last)
+}
+
+#[test]
+fn a_reader_tells_the_segment_in_which_it_stands() {
+    let (writer, expected) = long_log();
+    let dir = saved(&writer);
+    let mut reader = Reader::open(dir.path()).unwrap();
+    for (lsn, _) in expected {
+        reader.seek(lsn).unwrap();
+        reader.next_record().unwrap();
+        assert_eq!(reader.segment().unwrap().header, writer.segment(lsn).header);
+    }
+}
+
+#[test]
+fn a_log_that_begins_with_a_later_epoch_is_read_from_there() {
+    let (writer, expected) = long_log();
+    let dir = saved(&writer);
+    let first = writer.segments.values().find(|s| s.header.epoch == 2).unwrap().header;
+    for base in writer.segments.keys().filter(|&&base| base < first.base.get()) {
+        std::fs::remove_file(writer.path(dir.path(), Lsn::new(*base))).unwrap();
+    }
+    let there: Vec<Seen> = expected.into_iter().filter(|(lsn, _)| *lsn >= first.base).collect();
+    let mut reader = Reader::open(dir.path()).unwrap();
+    for place in [first.prev_end, first.base] {
+        reader.seek(place).unwrap();
+        assert_eq!(read_on(&mut reader).unwrap(), there, "from {place}");
+    }
+    let removed = reader.seek(Lsn::new(first.base.get() - 32));
+    assert!(matches!(removed, Err(ReadError::Removed { .. })), "{removed:?}");
+    assert_eq!(reader.segment_before(Lsn::ZERO), None);
+    assert_eq!(reader.segment_before(first.base), None);
+}
+
+#[test]
+fn a_file_that_is_gone_was_removed_only_if_it_was_the_oldest() {
+    let (mut writer, expected) = long_log();
+    let second = Lsn::new(SIZE.get());
+    let third = SIZE.base_after(second);
+    let in_first = expected.iter().map(|(lsn, _)| *lsn).filter(|lsn| *lsn < second);
+    let in_first: Vec<Lsn> = in_first.collect();
+    // So that a lenient reader has something behind the first two, which it goes on to by itself.
+    flip(&mut writer, third.plus(50));
+    for oldest in [true, false] {
+        let dir = saved(&writer);
+        let mut reader = Reader::open_lenient(dir.path()).unwrap();
+        for lsn in &in_first {
+            assert_eq!(reader.next_record().unwrap().unwrap().lsn, *lsn);
+        }
+        if oldest {
+            std::fs::remove_file(writer.path(dir.path(), Lsn::ZERO)).unwrap();
+        }
+        std::fs::remove_file(writer.path(dir.path(), second)).unwrap();
+        match reader.next_record() {
+            Err(ReadError::Removed { lsn, first }) if oldest => {
+                assert_eq!((lsn, first), (second, third));
+            }
+            Err(ReadError::Directory(DirectoryError::Io(fault))) if !oldest => {
+                assert_eq!(fault.path, writer.path(dir.path(), second));
+            }
+            other => panic!("{other:?}, removed the oldest: {oldest}"),
+        }
+    }
+}
+
+#[test]
+fn a_segment_made_ahead_that_a_restart_removed_is_not_missed() {
+    let (mut writer, last) = full_log();
+    writer.prepare();
+    let dir = saved(&writer);
+    let mut reader = Reader::open(dir.path()).unwrap();
+    reader.seek(last).unwrap();
+    assert_eq!(reader.next_record().unwrap().unwrap().lsn, last);
+    std::fs::remove_file(writer.path(dir.path(), Lsn::new(SIZE.get()))).unwrap();
+    assert_eq!(read_on(&mut reader).unwrap(), []);
+}
+
+#[test]
+fn a_header_damaged_behind_a_reader_at_the_end_concerns_only_a_strict_one() {
+    let (mut writer, expected) = long_log();
+    let dir = saved(&writer);
+    let mut strict = Reader::open(dir.path()).unwrap();
+    let mut lenient = Reader::open_lenient(dir.path()).unwrap();
+    for reader in [&mut strict, &mut lenient] {
+        assert_eq!(read_on(reader).unwrap(), expected);
+    }
+    let last = SIZE.base_of(writer.tail);
+    flip(&mut writer, last.plus(50));
+    writer.save(dir.path());
+    assert_eq!(read_on(&mut lenient).unwrap(), []);
+    assert!(matches!(damage(read_on(&mut strict)).reason, Reason::Header(_)));
 }
 
 #[test]
@@ -460,6 +551,26 @@ fn a_lenient_reader_names_what_does_not_fit_and_reads_what_is_there() {
     assert_eq!(seen, without(&expected, &[1, 2]));
     assert!(matches!(damaged[0].0.reason, Reason::Chain(ChainFault::OtherLog { .. })));
     assert!(matches!(damaged[1].0.reason, Reason::Chain(ChainFault::WrongBase { .. })));
+}
+
+#[test]
+fn a_lenient_reader_yields_nothing_of_another_log() {
+    let (writer, expected) = long_log();
+    let dir = saved(&writer);
+    let second = Lsn::new(SIZE.get());
+    let mut other = Writer::new();
+    let saved_other = saved(&other);
+    let mut next = recovered(saved_other.path()).unwrap().0.next;
+    next.uuid = uuid::Uuid::from_u128(9);
+    (next.base, next.prev_end) = (second, second);
+    other.boot(&next);
+    other.append(b"of another log");
+    other.save(saved_other.path());
+    std::fs::copy(writer.path(saved_other.path(), second), writer.path(dir.path(), second))
+        .unwrap();
+    let (seen, damaged) = leniently(&dir);
+    assert_eq!(seen, without(&expected, &[1]));
+    assert!(matches!(damaged[0].0.reason, Reason::Chain(ChainFault::OtherLog { .. })));
 }
 
 #[test]

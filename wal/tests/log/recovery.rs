@@ -1,16 +1,21 @@
 //! The decision table of `wal::recovery`, a test per row and each with its opposite.
 #![allow(clippy::cast_possible_truncation, reason = "test segments are far below 4 GiB")]
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
 use wal::chain::ChainFault;
 use wal::frame::FrameFault;
-use wal::header::{HeaderFault, HeaderField, segment_name};
+use wal::header::{HeaderFault, HeaderField, Link, segment_name};
 use wal::recovery::{NextSegment, Recovered, RecoveryError, recover};
-use wal::{Damage, DirectoryError, Kind, Known, LockedDirectory, Lsn, Reason, Record, RecordType};
+use wal::{
+    Damage, DirectoryError, Kind, Known, LockedDirectory, Log, Lsn, Options, Reason, Record,
+    RecordType, Urgency,
+};
 
+use crate::live_support::{wait_durable, wait_until};
 use crate::support::{NOTE, SIZE, Seen, Writer, contents, directory, recovered, recovered_above};
 
 fn accepted(writer: &Writer) -> (Recovered, Vec<Seen>) {
@@ -160,7 +165,7 @@ fn a_zero_or_torn_header_under_a_final_name_is_refused() {
 
 #[test]
 fn a_newer_version_is_told_from_damage() {
-    for (at, major, minor) in [(16, 2, 0), (18, 1, 1)] {
+    for (at, major, minor) in [(16, 2, 0), (17, 257, 0), (18, 1, 1), (19, 1, 256)] {
         let mut writer = Writer::new();
         let header = &mut writer.segments.get_mut(&0).unwrap().bytes[..4096];
         header[at] += 1;
@@ -214,6 +219,19 @@ fn edit(writer: &mut Writer, number: u64, change: fn(&mut wal::header::SegmentHe
 }
 
 #[test]
+fn an_epoch_that_begins_has_a_number_of_its_own() {
+    let mut writer = Writer::new();
+    writer.append(b"one");
+    let (Recovered { next, .. }, _) = accepted(&writer);
+    let mut header = next.header(7, 0);
+    header.epoch = 1;
+    writer.boot_with(&next, header);
+    let damage = unreadable(refused(&writer));
+    let fault = ChainFault::EpochOrder { previous: 1, found: 1 };
+    assert_eq!(damage.reason, Reason::Chain(fault));
+}
+
+#[test]
 fn a_segment_under_another_segments_name_is_refused() {
     let mut writer = Writer::new();
     writer.prepare();
@@ -230,6 +248,26 @@ fn a_header_that_no_writer_writes_is_refused() {
     let damage = unreadable(refused(&writer));
     let field = HeaderField::DurableFloor;
     assert_eq!(damage.reason, Reason::Header(HeaderFault::Impossible { field }));
+
+    // The first segment of all continues nothing.
+    let mut writer = Writer::new();
+    edit(&mut writer, 0, |header| header.link = Link::Continues);
+    let damage = unreadable(refused(&writer));
+    let field = HeaderField::PrevEnd;
+    assert_eq!(damage.reason, Reason::Header(HeaderFault::Impossible { field }));
+
+    // A cut lies in the segment before, or at its end, where a frame may end.
+    for prev_end in [SIZE.get() - 1, SIZE.get() + 32, 0] {
+        let mut writer = Writer::new();
+        writer.append(b"one");
+        let (Recovered { next, .. }, _) = accepted(&writer);
+        let mut header = next.header(7, 0);
+        (header.prev_end, header.durable_floor) = (Lsn::new(prev_end), Lsn::ZERO);
+        writer.boot_with(&next, header);
+        let field = HeaderField::PrevEnd;
+        let damage = unreadable(refused(&writer));
+        assert_eq!(damage.reason, Reason::Header(HeaderFault::Impossible { field }), "{prev_end}");
+    }
 }
 
 // R3 against R5: the same hole, with and without something that shows it was durable.
@@ -286,6 +324,40 @@ fn the_claim_may_stand_in_a_later_segment_and_behind_more_bad_frames() {
     assert_eq!((report.end, next.base), (Lsn::ZERO, Lsn::ZERO));
     assert_eq!(report.torn.unwrap().bytes_dropped, far.plus(40_032).since(bad));
     assert_eq!(next.dead.len(), 1, "the second segment is dead, the first is replaced");
+}
+
+#[test]
+fn the_claim_may_stand_far_behind_in_a_large_segment() {
+    // Several times what recovery looks at in one piece.
+    const SEGMENT_BYTES: u64 = 4 << 20;
+    let dir = directory();
+    let mut options = Options::new(dir.path());
+    options.segment_bytes = SEGMENT_BYTES;
+    let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+    let first = log.reserve(NOTE, Urgency::Take, b"first").unwrap();
+    let bad = first.lsn();
+    first.commit();
+    while log.reserved().get() < SEGMENT_BYTES - (1 << 20) {
+        wait_until("there is room", || log.has_room());
+        log.reserve(NOTE, Urgency::Take, &[7; 30_000]).unwrap().commit();
+    }
+    wait_durable(&log);
+    let last = log.reserve(NOTE, Urgency::Take, b"with a claim").unwrap();
+    let kept = usize::try_from(last.lsn().get()).unwrap();
+    last.commit();
+    wait_durable(&log);
+    drop(log);
+    // Nothing is left but the last frame.
+    let path = dir.path().join(segment_name(Lsn::ZERO));
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4_096..kept].fill(0);
+    fs::write(&path, bytes).unwrap();
+    match recovered(dir.path()) {
+        Err(RecoveryError::Damaged { damage, durable }) => {
+            assert_eq!((damage.lsn, durable.get()), (bad, kept as u64));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -347,6 +419,18 @@ fn a_closed_epoch_must_be_whole_up_to_its_cut_and_dead_behind_it() {
 
     overwrite(&mut again, last.plus(40), &[1]);
     assert_eq!(damaged(&again).0, last);
+}
+
+#[test]
+fn a_cut_says_what_was_durable_whatever_the_header_behind_it_does() {
+    let mut writer = Writer::new();
+    let one = writer.append(b"one");
+    let (Recovered { next, .. }, _) = accepted(&writer);
+    let mut header = next.header(7, 0);
+    header.durable_floor = Lsn::ZERO;
+    writer.boot_with(&next, header);
+    overwrite(&mut writer, one.plus(33), b"X");
+    assert_eq!(damaged(&writer).0, one);
 }
 
 #[test]

@@ -99,6 +99,18 @@ fn whole_segments_below_the_floor_go_and_the_rest_opens_from_a_snapshot() {
 }
 
 #[test]
+fn a_segment_that_somebody_else_removed_counts_as_removed() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut shadow = Shadow::default();
+    let (log, ..) = open(small(&directory));
+    fill(&log, &mut shadow, 3);
+    fs::remove_file(directory.path().join(segment_name(Lsn::ZERO))).unwrap();
+    let third = Lsn::new(2 * SIZE.get());
+    assert_eq!(remove(&log, third), Removed { files: 2, bytes: third.get(), first: third });
+    assert_eq!(bases_on_disk(directory.path())[0], third);
+}
+
+#[test]
 fn segments_are_listed_with_what_a_retention_setting_needs() {
     let directory = tempfile::tempdir().unwrap();
     let mut shadow = Shadow::default();
