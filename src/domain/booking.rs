@@ -72,3 +72,18 @@ impl BookingStatus {
         Self::ALL.into_iter().find(|status| status.name() == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_found_by_its_name_and_by_no_other() {
+        for status in BookingStatus::ALL {
+            assert_eq!(BookingStatus::from_name(status.name()), Some(status));
+        }
+        for other in ["", "Pending", "held"] {
+            assert_eq!(BookingStatus::from_name(other), None, "{other}");
+        }
+    }
+}

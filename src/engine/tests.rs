@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::domain::{
     Amount, BookingStatus, Currency, Email, EventDetails, PersonName, PublicId, Refusal,
-    RequestStamp, Timestamp, Title, UserId,
+    RequestStamp, TicketStatus, Timestamp, Title, UserId,
 };
 
 mod against_model;
@@ -292,4 +293,142 @@ fn ids_of_others_are_not_accepted() {
     assert_eq!(fixture.engine.booking(guessed).result.unwrap_err(), Refusal::BookingNotFound);
     let user = UserId::from_public(ada).unwrap();
     assert_eq!(user.public(), ada);
+}
+
+#[test]
+fn every_change_changes_the_state_hash() {
+    let fixture = Fixture::new();
+    let mut seen = Vec::new();
+    let mut changed = |what: &str| {
+        let hash = fixture.engine.state_hash();
+        assert!(!seen.contains(&hash), "{what}");
+        seen.push(hash);
+    };
+    changed("nothing yet");
+    let (ada, bob) = (fixture.user("ada"), fixture.user("bob"));
+    changed("users");
+    let (event, tickets) = fixture.event(2);
+    changed("an event");
+    let held = |tickets| fixture.hold(ada, event, tickets).unwrap().booking.id.public();
+    let first = held(&tickets[..1]);
+    changed("a hold");
+    let second = held(&tickets[1..]);
+    changed("another");
+    fixture.engine.confirm(first, ada, None).result.unwrap();
+    changed("a confirmation");
+    fixture.engine.cancel(second, ada, None).result.unwrap();
+    changed("a cancellation");
+    fixture.engine.delete_user(bob).result.unwrap();
+    changed("a deletion");
+}
+
+#[test]
+fn a_booking_takes_some_tickets_and_not_too_many() {
+    let fixture = Fixture::new();
+    let ada = fixture.user("ada");
+    let (event, tickets) = fixture.event(101);
+    let most = crate::domain::TICKETS_PER_BOOKING_MAX;
+    let refused = fixture.hold(ada, event, &tickets[..=most]).unwrap_err();
+    assert_eq!(refused, Refusal::TooManyTickets);
+    assert_eq!(fixture.hold(ada, event, &[]).unwrap_err(), Refusal::UnknownTickets(vec![]));
+    let made = fixture.hold(ada, event, &tickets[..most]).unwrap();
+    assert_eq!(made.booking.tickets.len(), most);
+}
+
+/// What a listing yields, two at a time.
+fn paged<C, T>(
+    cursor: &mut C,
+    is_done: impl Fn(&C) -> bool,
+    mut next: impl FnMut(&mut C, &mut Vec<T>),
+) -> Vec<T> {
+    let mut all = Vec::new();
+    while !is_done(cursor) {
+        let mut page = Vec::new();
+        next(cursor, &mut page);
+        assert!(page.len() <= 2, "as many as were asked for");
+        all.append(&mut page);
+    }
+    all
+}
+
+#[test]
+fn listings_go_on_behind_what_was_listed() {
+    let fixture = Fixture::new();
+    let engine = &fixture.engine;
+    let (ada, bob) = (fixture.user("ada"), fixture.user("bob"));
+    let (events, mut tickets): (Vec<_>, Vec<_>) = (0..5).map(|_| fixture.event(7)).unzip();
+    let tickets = tickets.swap_remove(3);
+    let held = |user, ticket: usize| {
+        let made = fixture.hold(user, events[3], &tickets[ticket..=ticket]).unwrap();
+        made.booking.id.public()
+    };
+    let ours = [0, 2, 4, 5].map(|ticket| held(ada, ticket));
+    let theirs = held(bob, 6);
+    engine.confirm(ours[1], ada, None).result.unwrap();
+    engine.cancel(ours[2], ada, None).result.unwrap();
+
+    let list_events = |after| {
+        let mut cursor = engine.events(after).result.unwrap();
+        let next = |cursor: &mut _, page: &mut _| drop(engine.next_events(cursor, 2, page));
+        let listed = paged(&mut cursor, EventCursor::is_done, next);
+        listed.iter().map(|event| event.id.public()).collect::<Vec<_>>()
+    };
+    assert_eq!(list_events(None), events);
+    assert_eq!(list_events(Some(events[1])), events[2..]);
+    assert_eq!(list_events(Some(events[4])), []);
+    assert_eq!(engine.events(Some(ada)).result.unwrap_err(), Refusal::UnknownCursor);
+
+    let list_tickets = |after, status| {
+        let (_, mut cursor) = engine.tickets(events[3], after, status).result.unwrap();
+        let next = |cursor: &mut _, page: &mut _| drop(engine.next_tickets(cursor, 2, page));
+        let listed = paged(&mut cursor, TicketCursor::is_done, next);
+        listed.iter().map(|ticket| ticket.id.public()).collect::<Vec<_>>()
+    };
+    let only = |places: &[usize]| places.iter().map(|&place| tickets[place]).collect::<Vec<_>>();
+    assert_eq!(list_tickets(None, None), tickets);
+    assert_eq!(list_tickets(Some(tickets[2]), None), tickets[3..]);
+    assert_eq!(list_tickets(Some(tickets[6]), None), []);
+    assert_eq!(list_tickets(None, Some(TicketStatus::Available)), only(&[1, 3, 4]));
+    assert_eq!(list_tickets(Some(tickets[0]), Some(TicketStatus::Reserved)), only(&[5, 6]));
+    assert_eq!(list_tickets(None, Some(TicketStatus::Sold)), only(&[2]));
+    let (other_event, _) = fixture.event(7);
+    let foreign = engine.tickets(other_event, Some(tickets[0]), None).result;
+    assert_eq!(foreign.unwrap_err(), Refusal::UnknownCursor);
+
+    let list_bookings = |after, status| {
+        let mut cursor = engine.user_bookings(ada, after, status).result.unwrap();
+        let next = |cursor: &mut _, page: &mut _| drop(engine.next_user_bookings(cursor, 2, page));
+        let listed = paged(&mut cursor, UserBookingCursor::is_done, next);
+        listed.iter().map(|booking| booking.id.public()).collect::<Vec<_>>()
+    };
+    let newest_first = [ours[3], ours[2], ours[1], ours[0]];
+    assert_eq!(list_bookings(None, None), newest_first);
+    assert_eq!(list_bookings(Some(ours[2]), None), newest_first[2..]);
+    assert_eq!(list_bookings(None, Some(BookingStatus::Pending)), [ours[3], ours[0]]);
+    let foreign = engine.user_bookings(ada, Some(theirs), None).result;
+    assert_eq!(foreign.unwrap_err(), Refusal::UnknownCursor);
+}
+
+#[test]
+fn deadlines_are_kept_over_a_restart_and_by_a_thread_of_their_own() {
+    let fixture = Fixture::new();
+    let ada = fixture.user("ada");
+    let (event, tickets) = fixture.event(3);
+    let confirmed = fixture.hold(ada, event, &tickets[..1]).unwrap().booking.id.public();
+    fixture.engine.confirm(confirmed, ada, None).result.unwrap();
+    fixture.hold(ada, event, &tickets[1..]).unwrap();
+    let Fixture { directory: _directory, clock, engine } = fixture.reopen();
+    let engine = Arc::new(engine);
+    clock.advance(TTL);
+    let sweeper = Sweeper::start(Arc::clone(&engine)).unwrap();
+    let mut looks = 0;
+    while engine.stats().active_locks + engine.stats().expired_locks > 0 {
+        assert!(looks < 30_000, "{:?}", engine.stats());
+        std::thread::park_timeout(Duration::from_millis(1));
+        looks += 1;
+    }
+    drop(sweeper);
+    assert_eq!(Arc::strong_count(&engine), 1, "the thread has ended");
+    let view = engine.event(event).result.unwrap();
+    assert_eq!((view.available, view.reserved, view.sold), (2, 0, 1));
 }

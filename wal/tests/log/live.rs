@@ -385,6 +385,7 @@ fn an_interval_is_cut_short_whenever_room_is_wanted() {
     for _ in 0..2 {
         stays("the log is in order", || log.poisoned().is_none());
         end = log.reserve(RECORD, Urgency::Release, b"in no hurry").unwrap().commit();
+        log.kick();
     }
     stays("the next interval is waited for", || log.durable() < end);
 }
