@@ -152,6 +152,12 @@ fn a_users_repeat_gets_the_booking_back_and_an_overlap_names_it() {
     let slots: Vec<_> = conflicts.iter().map(|conflict| conflict.slot.get()).collect();
     assert_eq!(slots, [0, 1], "every ticket that was not free, and no other");
     assert!(conflicts.iter().all(|conflict| conflict.held_by_you.is_none()));
+    assert!(conflicts.iter().all(|conflict| conflict.status == TicketStatus::Reserved));
+    fixture.engine.confirm(made.booking.id.public(), ada, None).result.unwrap();
+    let Err(Refusal::SeatsUnavailable(conflicts)) = fixture.hold(ada, event, &tickets[..1]) else {
+        panic!("sold tickets must be refused")
+    };
+    assert_eq!(conflicts[0].status, TicketStatus::Sold);
 }
 
 /// Of two requests at once, the one that comes second may have read the clock first.
@@ -282,6 +288,14 @@ fn ids_of_others_are_not_accepted() {
     let (other, _) = fixture.event(2);
     let unknown = fixture.hold(ada, other, &tickets[..1]).unwrap_err();
     assert_eq!(unknown, Refusal::UnknownTickets(vec![tickets[0]]));
+    let (_, more) = fixture.event(9);
+    let forged = PublicId(tickets[1].0 ^ 1);
+    for strange in [more[8], forged] {
+        let unknown = fixture.hold(ada, event, &[tickets[0], strange]).unwrap_err();
+        assert_eq!(unknown, Refusal::UnknownTickets(vec![strange]));
+    }
+    let twice = fixture.hold(ada, event, &[tickets[0], tickets[1], tickets[0]]).unwrap_err();
+    assert_eq!(twice, Refusal::DuplicateTickets(vec![tickets[0]]));
     let twice = fixture.hold(ada, event, &[tickets[0], tickets[0]]).unwrap_err();
     assert_eq!(twice, Refusal::DuplicateTickets(vec![tickets[0]]));
     let booking = fixture.hold(ada, event, &tickets).unwrap().booking.id.public();
@@ -357,6 +371,7 @@ fn listings_go_on_behind_what_was_listed() {
     let engine = &fixture.engine;
     let (ada, bob) = (fixture.user("ada"), fixture.user("bob"));
     let (events, mut tickets): (Vec<_>, Vec<_>) = (0..5).map(|_| fixture.event(7)).unzip();
+    assert_eq!(engine.stats().tickets, 5 * 7);
     let tickets = tickets.swap_remove(3);
     let held = |user, ticket: usize| {
         let made = fixture.hold(user, events[3], &tickets[ticket..=ticket]).unwrap();
@@ -417,6 +432,8 @@ fn deadlines_are_kept_over_a_restart_and_by_a_thread_of_their_own() {
     let confirmed = fixture.hold(ada, event, &tickets[..1]).unwrap().booking.id.public();
     fixture.engine.confirm(confirmed, ada, None).result.unwrap();
     fixture.hold(ada, event, &tickets[1..]).unwrap();
+    let stats = fixture.engine.stats();
+    assert_eq!((stats.active_locks, stats.expired_locks), (2, 0));
     let Fixture { directory: _directory, clock, engine } = fixture.reopen();
     let engine = Arc::new(engine);
     clock.advance(TTL);
