@@ -112,7 +112,9 @@ mod tests {
         }
         let long = format!("{}@b", "a".repeat(EMAIL_CHARS_MAX - 2));
         assert!(Email::parse(&long).is_ok());
-        assert_eq!(Email::parse(&format!("a{long}")), Err(TextFault::TooLong(EMAIL_CHARS_MAX)));
+        let too_long = Email::parse(&format!("a{long}")).unwrap_err();
+        assert_eq!(too_long, TextFault::TooLong(EMAIL_CHARS_MAX));
+        assert_eq!(too_long.to_string(), "must have at most 254 characters");
     }
 
     #[test]
