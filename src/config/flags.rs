@@ -60,7 +60,7 @@ pub(super) struct Flags {
     /// Bytes of one file of the log: a power of two from 1048576 to 1073741824
     #[arg(long, env, value_name = "BYTES", default_value = "67108864", value_parser = parse::segment_bytes, help_heading = "Storage")]
     pub(super) wal_segment_bytes: u64,
-    /// Bytes that the log may be ahead of the disk, 131072 to 2147483648; beyond, writes are refused
+    /// Bytes that the log may be ahead of the disk, 135168 to 2147483648; beyond, writes are refused
     #[arg(long, env, value_name = "BYTES", default_value = "134217728", value_parser = whole::<{ parse::UNSYNCED_BYTES_MIN }, { parse::UNSYNCED_BYTES_MAX }, u64>, help_heading = "Storage")]
     pub(super) wal_unsynced_bytes_max: u64,
     /// Bytes that the log grows between two snapshots, at least 1048576

@@ -95,7 +95,7 @@ fn every_bad_value_is_one_line_with_name_value_source_and_what_is_allowed() {
         ("DURABILITY", "interval:0", "interval:<milliseconds>"),
         ("WAL_SEGMENT_BYTES", "1000000", "power of two"),
         ("WAL_SEGMENT_BYTES", "524288", "power of two from 1048576"),
-        ("WAL_UNSYNCED_BYTES_MAX", "131071", "from 131072"),
+        ("WAL_UNSYNCED_BYTES_MAX", "135167", "from 135168"),
         ("HOLD_TTL_SECONDS", "0", "from 1 to 2592000"),
         ("QUEUE_COUNT", "0", "from 1 to 1024"),
         ("QUEUE_CAPACITY", "18446744073709551616", "from 1 to 1048576"),

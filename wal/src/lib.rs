@@ -76,7 +76,7 @@ pub use append::{ReserveError, Urgency};
 pub use log::{Log, OpenError, SealError};
 pub use options::{
     Durability, INTERVAL_MAX, OptionError, Options, ParseDurabilityError, SEGMENTS_AHEAD_MAX,
-    UNSYNCED_BYTES_LIMIT,
+    UNSYNCED_BYTES_LIMIT, UNSYNCED_BYTES_MIN,
 };
 pub use poison::Poison;
 pub use reservation::Reservation;

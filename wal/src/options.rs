@@ -6,11 +6,14 @@ use thiserror::Error;
 
 use crate::{
     frame::FRAME_BYTES_MAX,
-    header::SEGMENT_BYTES_DEFAULT,
+    header::{SEGMENT_BYTES_DEFAULT, SEGMENT_HEADER_BYTES},
     lsn::{Lsn, SegmentSize},
     sigbus::RING_SLOTS_MAX,
 };
 
+/// The smallest `unsynced_bytes_max`: the longest frame, behind the rest of a segment that it just
+/// does not fit, and a header.
+pub const UNSYNCED_BYTES_MIN: u64 = 2 * FRAME_BYTES_MAX as u64 + SEGMENT_HEADER_BYTES;
 /// The largest `unsynced_bytes_max`: a frame's durable claim is a 32-bit distance.
 pub const UNSYNCED_BYTES_LIMIT: u64 = 2 << 30;
 /// The largest `segments_ahead`.
@@ -92,8 +95,8 @@ pub struct Options {
     /// Bytes of prepared room that only `Urgency::Release` may use: what lets bookings end when the
     /// disk is full. At most a quarter of a segment is kept. Default 1 MiB.
     pub reserve_bytes: u64,
-    /// Bound on `reserved - durable`; beyond it `reserve` refuses with `TooFarAhead`. At most
-    /// [`UNSYNCED_BYTES_LIMIT`]. Default 128 MiB. The room that is prepared bounds it as well.
+    /// Bound on `reserved - durable`; beyond it `reserve` refuses with `TooFarAhead`.
+    /// From [`UNSYNCED_BYTES_MIN`] to [`UNSYNCED_BYTES_LIMIT`]. Default 128 MiB. The room that is prepared bounds it as well.
     pub unsynced_bytes_max: u64,
     /// A group of at least this many bytes is padded to the next 4 KiB boundary, so that no page is
     /// written twice; a smaller one is not worth the space. Default 1 KiB.
@@ -152,10 +155,10 @@ impl Options {
             "1 to 8",
         )?;
         bound(
-            (2 * FRAME_BYTES_MAX as u64..=UNSYNCED_BYTES_LIMIT).contains(&self.unsynced_bytes_max),
+            (UNSYNCED_BYTES_MIN..=UNSYNCED_BYTES_LIMIT).contains(&self.unsynced_bytes_max),
             "unsynced_bytes_max",
             self.unsynced_bytes_max,
-            "131072 (two frames) to 2147483648 (2 GiB)",
+            "135168 (two frames and a header) to 2147483648 (2 GiB)",
         )?;
         Ok(size)
     }
@@ -219,7 +222,7 @@ mod tests {
         check(|o| o.segment_bytes = 100_000, "segment_bytes");
         check(|o| o.segments_ahead = 0, "segments_ahead");
         check(|o| o.segments_ahead = SEGMENTS_AHEAD_MAX + 1, "segments_ahead");
-        check(|o| o.unsynced_bytes_max = 2 * FRAME_BYTES_MAX as u64 - 1, "unsynced_bytes_max");
+        check(|o| o.unsynced_bytes_max = UNSYNCED_BYTES_MIN - 1, "unsynced_bytes_max");
         check(|o| o.unsynced_bytes_max = u64::MAX, "unsynced_bytes_max");
     }
 }

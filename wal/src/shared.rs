@@ -60,7 +60,8 @@ pub(crate) struct Shared {
     slots: u64,
     pub(crate) poison: PoisonCell,
     stop: AtomicU8,
-    /// The syncer was told that half of what may be unsynced is; cleared at each sync.
+    /// The syncer was told that there is no room, or that half of what may be unsynced is; cleared at
+    /// each sync.
     pressed: AtomicBool,
 }
 
@@ -162,7 +163,10 @@ impl Shared {
         match self.options.durability {
             Durability::Commit => self.demand.exceeds(self.append.marks.durable()),
             Durability::Interval(_) => self.something_unsynced(),
-            Durability::Os => self.group_pressing(),
+            // Asked for, but synced meanwhile: nothing is left to do.
+            Durability::Os => {
+                self.group_pressing() || (self.pressed() && self.something_unsynced())
+            }
         }
     }
 

@@ -19,8 +19,8 @@
 //! | mode | a group is due | who rings |
 //! |---|---|---|
 //! | `Commit` | somebody waits for something beyond `durable` | `kick` |
-//! | `Interval` | something is reserved beyond `durable`, and the interval since the last sync is over, or half of what may be unsynced is | `kick` |
-//! | `Os` | half of what may be unsynced is | `kick` |
+//! | `Interval` | something is reserved beyond `durable`, and the interval since the last sync is over, or half of what may be unsynced is, or room was asked for | `kick` |
+//! | `Os` | half of what may be unsynced is, or room was asked for | `kick` |
 //!
 //! Refused reservations ring too. An idle syncer is parked without a timeout, so an idle log uses no
 //! processor; only the first 5 ms of idleness are timed: then one small frame carries the last group's

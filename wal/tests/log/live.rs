@@ -261,7 +261,7 @@ fn a_log_that_promises_nothing_carries_no_claim() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = small(&directory);
     options.durability = Durability::Os;
-    options.unsynced_bytes_max = 2 * wal::FRAME_BYTES_MAX as u64;
+    options.unsynced_bytes_max = wal::UNSYNCED_BYTES_MIN;
     let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
     // So much that some of it is synced.
     for seed in 0..3 {
@@ -361,11 +361,29 @@ fn a_log_tells_what_it_holds_and_how_it_answers() {
 }
 
 #[test]
+fn the_smallest_bound_on_what_is_unsynced_lets_every_record_in() {
+    for durability in [Durability::Commit, Durability::Interval(wal::INTERVAL_MAX), Durability::Os]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let mut options = small(&directory);
+        options.durability = durability;
+        options.unsynced_bytes_max = wal::UNSYNCED_BYTES_MIN;
+        let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
+        // By small steps over more than two segments, so that the longest record would often be the
+        // first that does not fit the rest of one.
+        for seed in 0..300 {
+            wait_until("there is room", || log.has_room());
+            Shadow::default().append(&log, &payload(seed, 900));
+        }
+    }
+}
+
+#[test]
 fn an_interval_is_cut_short_whenever_room_is_wanted() {
     let directory = tempfile::tempdir().unwrap();
     let mut options = small(&directory);
     options.durability = Durability::Interval(wal::INTERVAL_MAX);
-    options.unsynced_bytes_max = 2 * wal::FRAME_BYTES_MAX as u64;
+    options.unsynced_bytes_max = wal::UNSYNCED_BYTES_MIN;
     let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
     // Without a kick: being refused, or asking for room, is what gets the syncer to work.
     for round in 0..6 {
