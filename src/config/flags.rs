@@ -61,7 +61,7 @@ pub(super) struct Flags {
     #[arg(long, env, value_name = "BYTES", default_value = "67108864", value_parser = parse::segment_bytes, help_heading = "Storage")]
     pub(super) wal_segment_bytes: u64,
     /// Bytes that the log may be ahead of the disk, 135168 to 2147483648; beyond, writes are refused
-    #[arg(long, env, value_name = "BYTES", default_value = "134217728", value_parser = whole::<{ parse::UNSYNCED_BYTES_MIN }, { parse::UNSYNCED_BYTES_MAX }, u64>, help_heading = "Storage")]
+    #[arg(long, env, value_name = "BYTES", default_value = "134217728", value_parser = whole::<{ wal::UNSYNCED_BYTES_MIN }, { wal::UNSYNCED_BYTES_LIMIT }, u64>, help_heading = "Storage")]
     pub(super) wal_unsynced_bytes_max: u64,
     /// Bytes that the log grows between two snapshots, at least 1048576
     #[arg(long, env, value_name = "BYTES", default_value = "268435456", value_parser = whole::<{ parse::SNAPSHOT_LOG_BYTES_MIN }, { parse::LOG_BYTES_MAX }, u64>, help_heading = "Storage")]

@@ -27,9 +27,6 @@ pub(super) const RETAIN_HOURS_MAX: u64 = 10 * 366 * 24;
 pub(super) const LOG_BYTES_MAX: u64 = i64::MAX as u64;
 pub(super) const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 pub(super) const SEGMENT_BYTES_MAX: u64 = 1 << 30;
-pub(super) const UNSYNCED_BYTES_MIN: u64 = wal::UNSYNCED_BYTES_MIN;
-/// What a frame can say of its distance to the durable mark.
-pub(super) const UNSYNCED_BYTES_MAX: u64 = 2 << 30;
 const CORS_ORIGINS_MAX: usize = 64;
 
 /// A whole number from `MIN` to `MAX`, in the type that the setting has.

@@ -96,7 +96,8 @@ pub struct Options {
     /// disk is full. At most a quarter of a segment is kept. Default 1 MiB.
     pub reserve_bytes: u64,
     /// Bound on `reserved - durable`; beyond it `reserve` refuses with `TooFarAhead`.
-    /// From [`UNSYNCED_BYTES_MIN`] to [`UNSYNCED_BYTES_LIMIT`]. Default 128 MiB. The room that is prepared bounds it as well.
+    /// From [`UNSYNCED_BYTES_MIN`] to [`UNSYNCED_BYTES_LIMIT`]. Default 128 MiB. The room that is
+    /// prepared bounds it as well.
     pub unsynced_bytes_max: u64,
     /// A group of at least this many bytes is padded to the next 4 KiB boundary, so that no page is
     /// written twice; a smaller one is not worth the space. Default 1 KiB.

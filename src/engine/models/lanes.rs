@@ -48,7 +48,7 @@ fn rush(reach: Reach, requests: u32, capacity: u32, leaving: Leaving) {
 
 #[test]
 fn a_lane_is_never_fuller_than_its_capacity() {
-    // Every interleaving of three was not through after half an hour.
+    // Every interleaving of three was not through after half an hour on a busy machine.
     rush(Reach::Preemptions(4), 3, 2, Leaving::Leaves);
 }
 

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use wal::{Durability, Log, Lsn, Options, ReserveError, SealError, Urgency};
+use wal::{Durability, Kind, Log, Lsn, Options, Reader, ReserveError, SealError, Urgency};
 
 use crate::live_support::{
     RECORD, Shadow, payload, replay, small, stays, wait_durable, wait_until,
@@ -270,8 +270,15 @@ fn a_log_that_promises_nothing_carries_no_claim() {
         log.kick();
     }
     wait_until("something is durable", || log.stats().syncs > 0);
-    let internal_frames = log.stats().internal_frames;
-    stays("no frame of the log's own follows", || log.stats().internal_frames == internal_frames);
+    stays("the log is in order", || log.poisoned().is_none());
+    drop(log);
+    let mut reader = Reader::open(directory.path()).unwrap();
+    let mut frames = 0;
+    while let Some(view) = reader.next_frame().unwrap() {
+        assert_ne!(view.header.kind, Kind::IDLE);
+        frames += 1;
+    }
+    assert!(frames >= 3, "{frames}");
 }
 
 #[test]
@@ -336,24 +343,25 @@ fn a_log_tells_what_it_holds_and_how_it_answers() {
                 log.kick();
             }
             wait_durable(&log);
-            wait_until("all but the segment in use is let go", || {
-                let stats = log.stats();
-                (stats.segments_mapped, stats.segments_ahead) == (2, 1)
+            // A frame that carries a claim may come at any time: what is read must be of one moment.
+            let (mut stats, mut told, mut durable) = (log.stats(), String::new(), Lsn::ZERO);
+            wait_until("all but the segment in use is let go, and nothing moves", || {
+                durable = log.durable();
+                (stats, told) = (log.stats(), format!("{log:?}"));
+                (stats.segments_mapped, stats.segments_ahead) == (2, 1) && log.reserved() == durable
             });
-            let stats = log.stats();
             if durability == Durability::Commit {
-                let synced = log.durable().since(base) - wal::SEGMENT_HEADER_BYTES;
+                let synced = durable.since(base) - wal::SEGMENT_HEADER_BYTES;
                 assert_eq!(stats.synced_bytes, synced);
                 assert!(stats.last_group_bytes > 0 && stats.last_group_bytes <= synced);
                 assert!(stats.last_group_bytes <= stats.group_bytes_max);
                 assert!(stats.last_sync_time <= stats.sync_time_max);
                 assert!(stats.sync_time_max <= stats.sync_time && !stats.last_sync_time.is_zero());
             }
-            assert_eq!(stats.bytes, log.reserved().since(base), "{durability}");
+            assert_eq!(stats.bytes, durable.since(base), "{durability}");
             assert_eq!(stats.mapped_bytes, 2 * options.segment_bytes);
-            let told = format!("{log:?}");
-            for mark in [log.reserved(), log.published(), log.durable()] {
-                assert!(told.contains(&format!("{mark:?}")), "{mark} is not in {told}");
+            for mark in ["reserved", "published", "durable"] {
+                assert!(told.contains(&format!("{mark}: {durable:?}")), "{mark} in {told}");
             }
             log.seal().unwrap();
         }
@@ -396,16 +404,16 @@ fn an_interval_is_cut_short_whenever_room_is_wanted() {
                 reserved.map(wal::Reservation::commit).is_ok()
             });
         }
-        assert!(log.durable() > Lsn::ZERO || round == 0, "what was appended first is durable");
+        assert!(log.stats().syncs > 0 || round == 0, "nothing was synced");
     }
-    // The first of these may still be asked for.
-    let mut end = Lsn::ZERO;
-    for _ in 0..2 {
-        stays("the log is in order", || log.poisoned().is_none());
-        end = log.reserve(RECORD, Urgency::Release, b"in no hurry").unwrap().commit();
+    // The first of these may still be synced with what was asked for.
+    let waits_for_its_interval = |_| {
+        let end = log.reserve(RECORD, Urgency::Release, b"in no hurry").unwrap().commit();
         log.kick();
-    }
-    stays("the next interval is waited for", || log.durable() < end);
+        std::thread::park_timeout(Duration::from_millis(100));
+        log.durable() < end
+    };
+    assert!((0..5).any(waits_for_its_interval));
 }
 
 #[test]
