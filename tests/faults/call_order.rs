@@ -8,18 +8,23 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use crate::harness::Settings;
+use crate::harness::{Settings, files};
 use crate::means::{report, skipped};
 use crate::script::{Length, Told, play};
-use crate::trace::{Call, Role, Strace, calls, is_possible};
+use crate::trace::{Call, Role, Strace, calls, is_possible, launcher};
 
 /// What a call does to a file, by the file's name.
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Act {
+    /// Of records: more than a page. A look at a header, or at one word, is less.
+    Read(String),
     Write(String),
     Sync(String),
     SyncDirectory,
-    Name { from: String, to: String },
+    Name {
+        from: String,
+        to: String,
+    },
     Map(String),
     Remove(String),
 }
@@ -40,6 +45,10 @@ fn names(line: &str, directory: &Path) -> Vec<String> {
     pieces.filter_map(|piece| piece.split(ends).next()).map(str::to_owned).collect()
 }
 
+fn bytes_read(line: &str) -> u64 {
+    line.rsplit_once(" = ").and_then(|(_, result)| result.trim().parse().ok()).unwrap_or(0)
+}
+
 fn act(call: &Call, directory: &Path) -> Option<Act> {
     if !call.line.contains(" = ") || call.line.contains(" = -1 ") {
         return None;
@@ -47,6 +56,9 @@ fn act(call: &Call, directory: &Path) -> Option<Act> {
     let mut names = names(&call.line, directory).into_iter();
     match call.name.as_str() {
         "write" | "pwrite64" | "fallocate" | "ftruncate" => names.next().map(Act::Write),
+        "pread64" if bytes_read(&call.line) > 4_096 => {
+            names.next().filter(|file| file.ends_with(".seg")).map(Act::Read)
+        }
         "fsync" | "fdatasync" => Some(names.next().map_or(Act::SyncDirectory, Act::Sync)),
         "mmap" => names.next().map(Act::Map),
         "unlink" | "unlinkat" => names.next().map(Act::Remove),
@@ -63,6 +75,7 @@ fn offence(acts: &[Act]) -> Result<Seen, String> {
     let mut seen = Seen::default();
     for act in acts {
         match act {
+            Act::Read(_) => {}
             Act::Write(file) => _ = unsynced.insert(file.clone()),
             Act::Sync(file) => _ = unsynced.remove(file),
             Act::SyncDirectory => unsettled.clear(),
@@ -118,6 +131,32 @@ fn names_are_given_to_what_is_synced_and_count_when_they_are() {
     report(&format!("preparer {preparer:?}, checkpoints {checkpoints:?}"));
     assert!(preparer.names > 0 && preparer.maps > 0, "no segment was made");
     assert!(checkpoints.names > 1 && checkpoints.removals > 0, "nothing was removed");
+}
+
+/// What a killed server had in memory alone is served by nobody before it is on disk.
+#[test]
+fn a_restart_syncs_what_the_killed_one_wrote_before_it_reads() {
+    if let Err(why) = is_possible() {
+        return skipped(&why);
+    }
+    let root = TempDir::new().unwrap();
+    let (data, output) = (root.path().join("data"), root.path().join("trace"));
+    let settings = || Settings::new().env("WAL_SEGMENT_BYTES", 1 << 20).data_dir(&data);
+    let mut killed = settings().start();
+    let told = Told::begin(&killed);
+    assert_eq!(play(&mut killed, told, Length::Full).ended, None);
+    killed.kill9();
+    let names = files(&data, "wal-").into_iter().map(|path| path.file_name().unwrap().to_owned());
+    let names = names.map(|name| name.into_string().unwrap());
+    let segments: BTreeSet<_> = names.filter(|name| name.ends_with(".seg")).collect();
+    assert!(segments.len() > 1, "all of one epoch: {segments:?}");
+    let restarted = settings().launched_by(launcher(None, &output)).start();
+    let calls = calls(&output, &data);
+    drop(restarted);
+    let acts = calls.iter().filter_map(|call| act(call, &data));
+    let before_reading = acts.take_while(|act| !matches!(act, Act::Read(_)));
+    let synced = |act| if let Act::Sync(file) = act { Some(file) } else { None };
+    assert_eq!(before_reading.filter_map(synced).collect::<BTreeSet<_>>(), segments);
 }
 
 #[test]

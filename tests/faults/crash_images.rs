@@ -27,7 +27,7 @@ use crate::harness::{
     Call, Client, Ending, Holds, Ledger, Load, Server, Settings, World, observe_for, sweep,
     wait_until,
 };
-use crate::means::{LIMIT, by_extent, report, skipped};
+use crate::means::{Extent, LIMIT, by_extent, extent, report, skipped};
 use crate::script::large_event;
 
 const GROUND_BYTES: u64 = 2 << 30;
@@ -312,6 +312,11 @@ fn what_was_acknowledged_survives_crashes_of_the_machine() {
     assert!(tally.acknowledged > 100, "hardly anything was acknowledged");
     assert!(snapshots > 0 && tally.from_a_snapshot > 0, "no snapshot outlived a crash");
     assert!(tally.after_removals > 0, "no crash came after segments had been removed");
+    if extent() == Extent::Long {
+        assert!(tally.half_made_segments > 0, "no crash came while a segment was made");
+        assert!(tally.half_made_snapshots > 0, "no crash came while a snapshot was written");
+        assert!(tally.torn_tails > 0, "no crash tore the tail");
+    }
 }
 
 /// Under `interval` what is lost is young, and a suffix of the log.
@@ -340,6 +345,37 @@ fn an_interval_loses_the_newest_alone() {
             assert_eq!(status, due, "booking at {position}, and the log ends at {end}");
         }
     }
+}
+
+/// What a killed server had in memory alone is on disk before the next one shows it. (Its reading
+/// alone makes the kernel write; that it waits for a sync is seen by `call_order`.)
+#[test]
+fn what_a_restart_shows_survives_a_crash_right_after_it() {
+    const BOOKINGS: usize = 200;
+    let Some((ground, btrfs)) = disks() else { return };
+    let disk = ground.ext4(btrfs.path(), "disk", DISK_BYTES).unwrap();
+    let directory = disk.path().join("data");
+    let settings = || Settings::new().env("WAL_SEGMENT_BYTES", 1 << 20);
+    let mut killed = on(settings().durability("os"), &directory).start();
+    let (user, show) = (killed.create_user(), killed.create_show(BOOKINGS));
+    let held: Vec<_> =
+        show.tickets.iter().map(|ticket| killed.hold(&user, &show.id, &[ticket])).collect();
+    killed.kill9();
+    let found_after = |image: &str, make: &dyn Fn(PathBuf)| {
+        let path = btrfs.path().join(image);
+        make(path.clone());
+        let crashed = ground.mount(path, image).unwrap();
+        let server = restart_soundly(settings(), &crashed.path().join("data"));
+        held.iter().filter(|booking| server.booking(booking).status == 200).count()
+    };
+    let never_restarted = found_after("never-restarted", &|path| disk.crash_image(&path));
+    let restarted = found_after("restarted", &|path| {
+        let server = on(settings(), &directory).start();
+        assert!(held.iter().all(|booking| server.booking(booking).status == 200));
+        disk.crash_image(&path);
+    });
+    assert!(never_restarted < BOOKINGS, "all was on disk before: this shows nothing");
+    assert_eq!(restarted, BOOKINGS);
 }
 
 /// The negative control: the same crash and the same comparison, but nothing is synced.

@@ -66,6 +66,8 @@ enum Due {
     Stops,
     /// The service goes on.
     GoesOn,
+    /// The start fails.
+    Refuses,
     /// A start that fails, or goes on.
     Either,
 }
@@ -118,6 +120,8 @@ impl Case {
         let full = matches!(self.fault, Fault::Enospc | Fault::StaysFull);
         match self.role {
             _ if self.fault == Fault::Kill => Due::Killed,
+            // What may not be on the disk must not be served.
+            Role::Main if self.name.ends_with("sync") => Due::Refuses,
             Role::Main => Due::Either,
             // No booking depends on a snapshot, nor on the removal of what is old.
             Role::Checkpoint => Due::GoesOn,
@@ -305,6 +309,7 @@ impl Case {
             return self.check_end(status, output);
         }
         let met = self.fault != Fault::Kill && after_fault(output).is_some();
+        assert!(!met || self.due() != Due::Refuses, "a sync failed, and it serves");
         if met && self.due() == Due::Stops {
             // Nobody asked for anything any more when it came.
             return self.check_end(end_of(server), output);
@@ -322,7 +327,9 @@ impl Case {
         let after = after_fault(output).expect("the process ended without having met the fault");
         match self.due() {
             Due::Stops => assert_eq!(status.code(), Some(INPUT_OUTPUT), "{status}"),
-            Due::Either => assert!(status.code().is_some_and(|code| code > 0), "{status}"),
+            Due::Refuses | Due::Either => {
+                assert!(status.code().is_some_and(|code| code > 0), "{status}")
+            }
             Due::GoesOn | Due::Killed => panic!("the service ended: {status}"),
         }
         if self.name.ends_with("sync") {
@@ -332,13 +339,15 @@ impl Case {
     }
 }
 
-/// All in the long run; in the quick one the first of each kind, and some others.
+/// All in the long run; in the quick one the first of each kind, every sync of a start (they are
+/// few, and each is for something else), and some others.
 fn chosen(mut cases: Vec<Case>, rng: &mut StdRng) -> Vec<Case> {
     if extent() == Extent::Long {
         return cases;
     }
     let mut kinds = BTreeSet::new();
-    let first = |case: &Case| kinds.insert((case.name.clone(), case.fault));
+    let first =
+        |case: &Case| kinds.insert((case.name.clone(), case.fault)) || case.due() == Due::Refuses;
     let (mut chosen, mut others): (Vec<_>, Vec<_>) = cases.drain(..).partition(first);
     others.shuffle(rng);
     chosen.extend(others.into_iter().take(SAMPLE));

@@ -60,6 +60,31 @@ fn every_row_is_what_the_server_answers() {
     assert_eq!(status["last_error"], serde_json::Value::Null, "{status}");
 }
 
+/// What a crash of the machine could still take back is nobody else's yet.
+#[test]
+fn what_is_not_durable_is_not_copied() {
+    let database = database();
+    let settings = Settings::new().durability("interval:8000");
+    let server = settings.env("DATABASE_URL", database.url()).start();
+    let copied = || database.value::<i64>("SELECT count(*) FROM users");
+    let wait_for = |users| {
+        wait_until(LIMIT, "they are durable, and copied", || {
+            mirror(&server)["state"] == "streaming" && copied() == users
+        });
+    };
+    server.create_user();
+    wait_for(1);
+    // The next sync is most of an interval away.
+    server.create_user();
+    observe_for(Duration::from_secs(2));
+    let early = copied();
+    let wal = server.stats()["wal"].clone();
+    let lsn = |mark: &str| wal[mark].as_u64().expect("a position");
+    assert!(lsn("durable_lsn") < lsn("published_lsn"), "durable already: {wal}");
+    assert_eq!(early, 1, "what was not durable was copied");
+    wait_for(2);
+}
+
 #[test]
 fn an_event_of_very_many_seats_is_one_batch() {
     const SEATS: usize = 1_000_000;

@@ -17,8 +17,13 @@ enum Leaving {
 }
 
 fn rush(reach: Reach, requests: u32, capacity: u32, leaving: Leaving) {
+    rush_into(reach, requests, capacity, capacity, leaving);
+}
+
+/// `places` are those that the lanes have, `capacity` is what they may have.
+fn rush_into(reach: Reach, requests: u32, places: u32, capacity: u32, leaving: Leaving) {
     explore(reach, move || {
-        let lanes = Arc::new(Lanes::new(1, capacity));
+        let lanes = Arc::new(Lanes::new(1, places));
         let inside = Arc::new(AtomicU32::new(0));
         let request = move |lanes: &Lanes, inside: &AtomicU32| {
             let Some(place) = lanes.enter(EVENT) else {
@@ -61,4 +66,10 @@ fn a_lane_for_one_takes_one_after_the_other() {
 #[should_panic(expected = "has not left")]
 fn a_request_that_never_leaves_is_found() {
     rush(Reach::Everything, 2, 2, Leaving::StaysForEver);
+}
+
+#[test]
+#[should_panic(expected = "fuller than it may be")]
+fn a_place_too_many_is_found() {
+    rush_into(Reach::Everything, 2, 2, 1, Leaving::Leaves);
 }

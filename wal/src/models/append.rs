@@ -4,7 +4,8 @@
 //! Frame bodies are loom cells: reading one without the order that its commit word gives is a race,
 //! and so is writing one before `limit` said that its memory is there. A lost wake-up is a deadlock.
 //!
-//! Mutations that were tried, each caught by the model named:
+//! Some mistakes are kept beside the models that find them. Mutations that were tried besides, each
+//! caught by the model named:
 //!
 //! | mutation | caught by |
 //! |---|---|
@@ -32,6 +33,7 @@ use crate::{
     bell::Bell,
     demand::Demand,
     frame::{FRAME_HEADER_BYTES, Kind, RecordType},
+    lsn::Lsn,
     marks::{Geometry, Keep, Marks, Refused},
     ring::Ring,
     sync::Ordering,
@@ -118,10 +120,17 @@ fn committed_frames_are_seen_whole() {
     });
 }
 
+/// What becomes of the rest of a segment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum RollingOver {
+    Pads,
+    /// A mistake: whoever claims it forgets it.
+    LeavesAHole,
+}
+
 /// Both ask for more than the first segment has left: one of them pads, both get their own place.
-#[test]
-fn claimers_roll_over_together() {
-    model(|| {
+fn two_roll_over(rolling: RollingOver) {
+    model(move || {
         let append = Arc::new(append(false));
         append.ring.map(GEOMETRY.segment_bytes, GEOMETRY.segment_bytes);
         append.marks.raise_limit(2 * GEOMETRY.segment_bytes);
@@ -131,6 +140,11 @@ fn claimers_roll_over_together() {
         let threads = [b"first".as_slice(), b""].map(|payload| {
             let append = Arc::clone(&append);
             thread::spawn(move || {
+                if rolling == RollingOver::LeavesAHole && !payload.is_empty() {
+                    let claim = append.marks.claim(2 * FRAME, Keep::Nothing).expect("room");
+                    append.fill_internal(Kind::PADDING, claim.start, claim.end);
+                    return (Lsn::new(claim.start), Lsn::new(claim.end));
+                }
                 let reservation = append.reserve(RECORD, payload, 0).expect("room");
                 let range = (reservation.lsn(), reservation.end());
                 reservation.commit();
@@ -140,14 +154,33 @@ fn claimers_roll_over_together() {
         walker.join().expect("no panic");
         let [first, second] = threads.map(|thread| thread.join().expect("no panic"));
         assert!(first.1 <= second.0 || second.1 <= first.0, "{first:?} and {second:?} overlap");
-        assert_eq!(walk_and_check(&append), append.marks.reserved());
+        let walked = walk_and_check(&append);
+        assert_eq!(walked, append.marks.reserved(), "the walk never arrives");
     });
 }
 
-/// The preparer maps the second segment while an appender wants to use it.
 #[test]
-fn claims_wait_for_the_limit() {
-    model(|| {
+fn claimers_roll_over_together() {
+    two_roll_over(RollingOver::Pads);
+}
+
+#[test]
+#[should_panic(expected = "never arrives")]
+fn a_rest_that_nobody_fills_is_found() {
+    two_roll_over(RollingOver::LeavesAHole);
+}
+
+/// In which order a segment is made and given out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Preparing {
+    MapsFirst,
+    /// The mistake that the limit is there to rule out.
+    RaisesFirst,
+}
+
+/// The preparer maps the second segment while an appender wants to use it.
+fn an_appender_waits_for_the_next_segment(preparing: Preparing) {
+    model(move || {
         let append = Arc::new(append(false));
         for _ in 0..3 {
             append.reserve(RECORD, b"", 0).expect("room").commit();
@@ -156,6 +189,9 @@ fn claims_wait_for_the_limit() {
         let preparer = thread::spawn({
             let append = Arc::clone(&append);
             move || {
+                if preparing == Preparing::RaisesFirst {
+                    append.marks.raise_limit(2 * GEOMETRY.segment_bytes);
+                }
                 append.ring.map(GEOMETRY.segment_bytes, GEOMETRY.segment_bytes);
                 append.marks.raise_limit(2 * GEOMETRY.segment_bytes);
             }
@@ -173,6 +209,17 @@ fn claims_wait_for_the_limit() {
         assert_eq!(walk_and_check(&append), append.marks.reserved());
         assert!(append.marks.reserved() <= append.marks.limit());
     });
+}
+
+#[test]
+fn claims_wait_for_the_limit() {
+    an_appender_waits_for_the_next_segment(Preparing::MapsFirst);
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_limit_before_its_memory_is_found() {
+    an_appender_waits_for_the_next_segment(Preparing::RaisesFirst);
 }
 
 /// A slot of the ring takes its second segment: no walker takes the frames of the first for its own.
@@ -286,10 +333,17 @@ fn a_page_is_filled_beside_appenders() {
     });
 }
 
+/// When the syncer looks for work a last time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sleeping {
+    ArmsFirst,
+    /// A mistake: whoever comes in between finds the bell not armed.
+    LooksFirst,
+}
+
 /// The syncer sleeps when it finds nothing; whoever waits for a record rings.
-#[test]
-fn no_wake_up_is_lost() {
-    model(|| {
+fn a_syncer_sleeps(sleeping: Sleeping) {
+    model(move || {
         let append = Arc::new(append(false));
         let bell = Arc::new(Bell::new());
         let syncer = thread::spawn({
@@ -304,8 +358,10 @@ fn no_wake_up_is_lost() {
                     if append.marks.durable() == FRAME + 2 * FRAME {
                         return;
                     }
+                    let nothing = || append.marks.reserved() == append.marks.durable();
+                    let early = (sleeping == Sleeping::LooksFirst).then(nothing);
                     bell.arm();
-                    if append.marks.reserved() == append.marks.durable() {
+                    if early.unwrap_or_else(nothing) {
                         thread::park();
                     } else {
                         thread::yield_now();
@@ -327,6 +383,17 @@ fn no_wake_up_is_lost() {
         // Deadlocks, and so fails the model, when the last ring was lost.
         syncer.join().expect("no panic");
     });
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    a_syncer_sleeps(Sleeping::ArmsFirst);
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_syncer_that_looks_too_early_is_found() {
+    a_syncer_sleeps(Sleeping::LooksFirst);
 }
 
 /// Whoever asks for what another has asked for may rely on that one's ring.
