@@ -127,6 +127,13 @@ pub(crate) struct Tally {
     pub(crate) internal_frames: Counter,
 }
 
+impl Tally {
+    /// Committed records of callers, in this epoch.
+    pub(crate) fn records(&self) -> u64 {
+        self.records.load(CounterOrdering::Relaxed)
+    }
+}
+
 /// Where a walk ended.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Walked {

@@ -336,7 +336,7 @@ impl Log {
         let in_use_end = marks.geometry().base(marks.reserved()) + options.segment_bytes;
         let segments_mapped = self.shared.segment_count();
         LogStats {
-            records: tally.records.load(Ordering::Relaxed),
+            records: tally.records(),
             void_frames: tally.void_frames.load(Ordering::Relaxed),
             internal_frames: tally.internal_frames.load(Ordering::Relaxed),
             bytes: marks.reserved() - self.header.base.get(),

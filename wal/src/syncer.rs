@@ -11,14 +11,18 @@
 //! 2. Walk to that point. At a hole (claimed, not committed) spin shortly, then settle for the prefix.
 //! 3. `fdatasync` the touched segments in LSN order, raise `durable`, notify.
 //!
-//! There is no delay by design: while one group syncs the next one gathers, and whoever waits for many
-//! records asks once for all of them ([`crate::demand`]).
+//! While one group syncs the next one gathers, and whoever waits for many records asks once for all of
+//! them ([`crate::demand`]). A record that comes alone is synced at once. Where groups are shared, a
+//! group gathers a little longer, so that syncs begin [`GROUP_PERIOD_MAX`] apart, or four times as long
+//! as the last one took: each costs processor time, in the kernel and for waking everybody, that a busy
+//! machine has not got, and some machines punish too many of them with stalls far longer than this.
+//! (PostgreSQL has the same in `commit_delay`, and by `commit_siblings` only beside others.)
 //!
 //! # Waiting
 //!
 //! | mode | a group is due | who rings |
 //! |---|---|---|
-//! | `Commit` | somebody waits for something beyond `durable` | `kick` |
+//! | `Commit` | somebody waits for something beyond `durable`, and the group has gathered | `kick` |
 //! | `Interval` | something is reserved beyond `durable`, and the interval since the last sync is over, or half of what may be unsynced is, or room was asked for | `kick` |
 //! | `Os` | half of what may be unsynced is, or room was asked for | `kick` |
 //!
@@ -56,6 +60,13 @@ const HOLE_SPINS: u32 = 100;
 /// Sleep between two looks at a hole with nothing in front of it.
 const HOLE_PAUSE: Duration = Duration::from_micros(50);
 
+/// Records of a group from which on the next one gathers: it was shared.
+const SHARED_RECORDS_MIN: u64 = 2;
+/// The most that gathering may put between the beginnings of two syncs.
+const GROUP_PERIOD_MAX: Duration = Duration::from_micros(500);
+/// The same as a multiple of how long a sync takes: a fast disk is not waited for that long.
+const GROUP_PERIOD_SYNCS: u32 = 4;
+
 const _: () = assert!(HOLE_OLD.as_nanos() < HOLE_FATAL.as_nanos());
 
 /// What the syncer does next.
@@ -81,12 +92,17 @@ pub(crate) struct Syncer {
     carried: u64,
     hole: Option<Hole>,
     last_sync: Stopwatch,
+    /// How long the next group gathers, from the last sync on.
+    gathering: Duration,
+    /// Records up to the last sync.
+    records: u64,
 }
 
 impl Syncer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let carried = shared.append.marks.durable();
-        Self { shared, carried, hole: None, last_sync: Stopwatch::start() }
+        let last_sync = Stopwatch::start();
+        Self { shared, carried, hole: None, last_sync, gathering: Duration::ZERO, records: 0 }
     }
 
     /// Runs until the log stops.
@@ -113,13 +129,8 @@ impl Syncer {
                 Stop::Seal => return Turn::Seal,
                 Stop::Quit => return Turn::Quit,
             }
-            if let Durability::Interval(interval) = self.shared.options.durability
-                && self.shared.something_unsynced()
-            {
-                self.wait_for_interval(interval);
-                return Turn::Group;
-            }
             if self.shared.group_due() {
+                self.let_gather();
                 return Turn::Group;
             }
             if self.sleep_idle() {
@@ -148,12 +159,19 @@ impl Syncer {
         carry && since.elapsed() >= IDLE_CARRY_AFTER && idle(&self.shared)
     }
 
-    fn wait_for_interval(&self, interval: Duration) {
+    /// Waits for as long as the group may gather, unless it is needed before.
+    fn let_gather(&self) {
+        let span = match self.shared.options.durability {
+            Durability::Commit => self.gathering,
+            Durability::Interval(interval) => interval,
+            Durability::Os => return,
+        };
         let over = |shared: &Shared| shared.group_pressing() || shared.pressed();
         while !over(&self.shared) && self.shared.stop() == Stop::Run {
-            let Some(left) = interval.checked_sub(self.last_sync.elapsed()) else {
+            let left = span.saturating_sub(self.last_sync.elapsed());
+            if left.is_zero() {
                 break;
-            };
+            }
             park_timeout(left);
         }
     }
@@ -187,8 +205,12 @@ impl Syncer {
         for segment in self.shared.segments_between(from, to) {
             segment.sync()?;
         }
-        counters.record_sync(watch.nanos(), to - from);
+        let nanos = watch.nanos();
+        counters.record_sync(nanos, to - from);
         self.last_sync = Stopwatch::start();
+        let records = self.shared.append.tally.records();
+        self.gathering = gathering(Duration::from_nanos(nanos), records - self.records);
+        self.records = records;
         self.shared.append.marks.advance_durable(to);
         self.shared.group_synced();
         let geometry = self.shared.append.marks.geometry();
@@ -257,6 +279,14 @@ impl Syncer {
     }
 }
 
+/// How long a group gathers after a sync that took so long, and made so many records durable.
+fn gathering(sync: Duration, records: u64) -> Duration {
+    if records < SHARED_RECORDS_MIN {
+        return Duration::ZERO;
+    }
+    (GROUP_PERIOD_SYNCS * sync).min(GROUP_PERIOD_MAX).saturating_sub(sync)
+}
+
 impl Shared {
     /// The segments that hold bytes of `[from, to)`, in LSN order.
     fn segments_between(&self, from: u64, to: u64) -> impl Iterator<Item = Arc<LiveSegment>> {
@@ -268,5 +298,21 @@ impl Shared {
             .cloned()
             .collect();
         touched.into_iter()
+    }
+}
+
+#[cfg(all(test, not(any(booking_loom, booking_shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_gathers_where_groups_are_shared_and_syncs_are_short() {
+        let micros = |sync, records| gathering(Duration::from_micros(sync), records).as_micros();
+        assert_eq!(micros(100, 1), 0, "nobody else was there");
+        assert_eq!(micros(20, 2), 60);
+        assert_eq!(micros(100, 2), 300);
+        assert_eq!(micros(200, 100), 300, "together half a millisecond");
+        assert_eq!(micros(500, 100), 0);
+        assert_eq!(micros(10_000, 100), 0);
     }
 }
