@@ -32,6 +32,8 @@ pub mod damage;
 mod demand;
 pub mod directory;
 pub mod frame;
+#[cfg(not(booking_loom))]
+mod gathering;
 pub mod header;
 #[cfg(not(booking_loom))]
 mod log;

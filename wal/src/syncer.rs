@@ -12,11 +12,8 @@
 //! 3. `fdatasync` the touched segments in LSN order, raise `durable`, notify.
 //!
 //! While one group syncs the next one gathers, and whoever waits for many records asks once for all of
-//! them ([`crate::demand`]). A record that comes alone is synced at once. Where groups are shared, a
-//! group gathers a little longer, so that syncs begin [`GROUP_PERIOD_MAX`] apart, or four times as long
-//! as the last one took: each costs processor time, in the kernel and for waking everybody, that a busy
-//! machine has not got, and some machines punish too many of them with stalls far longer than this.
-//! (PostgreSQL has the same in `commit_delay`, and by `commit_siblings` only beside others.)
+//! them ([`crate::demand`]). Where groups are shared, the next one gathers for a little longer than a
+//! sync takes ([`crate::gathering`]).
 //!
 //! # Waiting
 //!
@@ -38,6 +35,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     append::INTERNAL_BYTES,
     frame::Kind,
+    gathering::Gathering,
     header::PAGE_BYTES,
     marks::Keep,
     options::Durability,
@@ -59,13 +57,6 @@ const HOLE_FATAL: Duration = Duration::from_secs(5);
 const HOLE_SPINS: u32 = 100;
 /// Sleep between two looks at a hole with nothing in front of it.
 const HOLE_PAUSE: Duration = Duration::from_micros(50);
-
-/// Records of a group from which on the next one gathers: it was shared.
-const SHARED_RECORDS_MIN: u64 = 2;
-/// The most that gathering may put between the beginnings of two syncs.
-const GROUP_PERIOD_MAX: Duration = Duration::from_micros(500);
-/// The same as a multiple of how long a sync takes: a fast disk is not waited for that long.
-const GROUP_PERIOD_SYNCS: u32 = 4;
 
 const _: () = assert!(HOLE_OLD.as_nanos() < HOLE_FATAL.as_nanos());
 
@@ -92,8 +83,7 @@ pub(crate) struct Syncer {
     carried: u64,
     hole: Option<Hole>,
     last_sync: Stopwatch,
-    /// How long the next group gathers, from the last sync on.
-    gathering: Duration,
+    gathering: Gathering,
     /// Records up to the last sync.
     records: u64,
 }
@@ -101,8 +91,8 @@ pub(crate) struct Syncer {
 impl Syncer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let carried = shared.append.marks.durable();
-        let last_sync = Stopwatch::start();
-        Self { shared, carried, hole: None, last_sync, gathering: Duration::ZERO, records: 0 }
+        let (last_sync, gathering) = (Stopwatch::start(), Gathering::default());
+        Self { shared, carried, hole: None, last_sync, gathering, records: 0 }
     }
 
     /// Runs until the log stops.
@@ -162,7 +152,7 @@ impl Syncer {
     /// Waits for as long as the group may gather, unless it is needed before.
     fn let_gather(&self) {
         let span = match self.shared.options.durability {
-            Durability::Commit => self.gathering,
+            Durability::Commit => self.gathering.span(),
             Durability::Interval(interval) => interval,
             Durability::Os => return,
         };
@@ -208,10 +198,11 @@ impl Syncer {
         let nanos = watch.nanos();
         counters.record_sync(nanos, to - from);
         self.last_sync = Stopwatch::start();
-        let records = self.shared.append.tally.records();
-        self.gathering = gathering(Duration::from_nanos(nanos), records - self.records);
-        self.records = records;
         self.shared.append.marks.advance_durable(to);
+        let records = self.shared.append.tally.records();
+        let (took, others) = (Duration::from_nanos(nanos), self.shared.something_unsynced());
+        self.gathering.learn(took, records - self.records, others);
+        self.records = records;
         self.shared.group_synced();
         let geometry = self.shared.append.marks.geometry();
         if geometry.base(from) != geometry.base(to) {
@@ -279,14 +270,6 @@ impl Syncer {
     }
 }
 
-/// How long a group gathers after a sync that took so long, and made so many records durable.
-fn gathering(sync: Duration, records: u64) -> Duration {
-    if records < SHARED_RECORDS_MIN {
-        return Duration::ZERO;
-    }
-    (GROUP_PERIOD_SYNCS * sync).min(GROUP_PERIOD_MAX).saturating_sub(sync)
-}
-
 impl Shared {
     /// The segments that hold bytes of `[from, to)`, in LSN order.
     fn segments_between(&self, from: u64, to: u64) -> impl Iterator<Item = Arc<LiveSegment>> {
@@ -298,21 +281,5 @@ impl Shared {
             .cloned()
             .collect();
         touched.into_iter()
-    }
-}
-
-#[cfg(all(test, not(any(booking_loom, booking_shuttle))))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_gathers_where_groups_are_shared_and_syncs_are_short() {
-        let micros = |sync, records| gathering(Duration::from_micros(sync), records).as_micros();
-        assert_eq!(micros(100, 1), 0, "nobody else was there");
-        assert_eq!(micros(20, 2), 60);
-        assert_eq!(micros(100, 2), 300);
-        assert_eq!(micros(200, 100), 300, "together half a millisecond");
-        assert_eq!(micros(500, 100), 0);
-        assert_eq!(micros(10_000, 100), 0);
     }
 }
