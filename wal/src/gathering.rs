@@ -2,10 +2,11 @@
 //!
 //! A sync costs processor time, in the kernel and for waking everybody, that a busy machine has not
 //! got, and some virtual machines answer thousands a second with stalls far longer than a sync. So
-//! where groups are shared, the next one gathers a little, and syncs begin [`PERIOD_MAX`] apart, or
-//! [`PERIOD_SYNCS`] times as long as the last one took. Who comes alone does not wait; nor does anybody
-//! whom waiting brings nothing: where nobody ever comes during a sync, all that there are stand in the
-//! group already, as when a few clients each wait for their answer, and gathering pauses.
+//! where groups are shared, the next one gathers a little, until [`PERIOD_SYNCS`] times as long as the
+//! last sync took has passed since that began, or [`PERIOD_MAX`] if that is less. (Linux's timers add
+//! some 50 us, its usual slack.) Who comes alone does not wait; nor does anybody whom waiting brings
+//! nothing: where nobody ever comes during a sync, all that there are stand in the group already, as
+//! when a few clients each wait for their answer, and gathering pauses.
 //!
 //! (PostgreSQL has the same in `commit_delay`, and with `commit_siblings` only beside others.)
 
@@ -17,7 +18,8 @@ const SHARED_RECORDS_MIN: u64 = 2;
 const PERIOD_MAX: Duration = Duration::from_micros(500);
 /// The same as a multiple of how long a sync takes: a fast disk is not waited for that long.
 const PERIOD_SYNCS: u32 = 4;
-/// Groups in a row that gathered, and during whose sync nobody came, after which gathering pauses.
+/// Groups in a row that could gather, and during whose sync nobody came, after which gathering pauses.
+/// (Those count as well that came so late that they did not have to wait.)
 const IN_VAIN_MAX: u32 = 8;
 /// Groups that do not gather then.
 const PAUSE_GROUPS: u32 = 256;

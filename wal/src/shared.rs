@@ -5,7 +5,7 @@
 //! | word | written by | read by |
 //! |---|---|---|
 //! | `stop` | `Log::seal`, its drop, whoever poisons (maximum, AcqRel) | both threads after each wake-up (Acquire) |
-//! | `pressed` | who finds no room, or half of what may be unsynced to be so (true), the syncer at each sync (false) | the same, and the syncer, whose wait for an interval it ends; Relaxed: whoever sets it ends a park afterwards |
+//! | `pressed` | who finds no room, or half of what may be unsynced to be so (true), the syncer at each sync (false) | the same, and the syncer, whose wait for an interval or for a group to gather it ends; Relaxed: whoever sets it ends a park afterwards |
 //! | `segments` | the preparer | the syncer, the statistics, removals; a lock, taken once per group |
 //! | `files` | the preparer (new ones), removals (the oldest) | who asks; a lock of its own |
 //!

@@ -12,8 +12,8 @@
 //! 3. `fdatasync` the touched segments in LSN order, raise `durable`, notify.
 //!
 //! While one group syncs the next one gathers, and whoever waits for many records asks once for all of
-//! them ([`crate::demand`]). Where groups are shared, the next one gathers for a little longer than a
-//! sync takes ([`crate::gathering`]).
+//! them ([`crate::demand`]). Where groups are shared, the next one gathers a little longer
+//! ([`crate::gathering`]).
 //!
 //! # Waiting
 //!

@@ -16,12 +16,8 @@ enum Leaving {
     StaysForEver,
 }
 
-fn rush(reach: Reach, requests: u32, capacity: u32, leaving: Leaving) {
-    rush_into(reach, requests, capacity, capacity, leaving);
-}
-
-/// `places` are those that the lanes have, `capacity` is what they may have.
-fn rush_into(reach: Reach, requests: u32, places: u32, capacity: u32, leaving: Leaving) {
+/// `places` are those that the lane has, `capacity` is what it may have.
+fn rush(reach: Reach, requests: u32, places: u32, capacity: u32, leaving: Leaving) {
     explore(reach, move || {
         let lanes = Arc::new(Lanes::new(1, places));
         let inside = Arc::new(AtomicU32::new(0));
@@ -54,22 +50,22 @@ fn rush_into(reach: Reach, requests: u32, places: u32, capacity: u32, leaving: L
 #[test]
 fn a_lane_is_never_fuller_than_its_capacity() {
     // Every interleaving of three was not through after half an hour on a busy machine.
-    rush(Reach::Preemptions(4), 3, 2, Leaving::Leaves);
+    rush(Reach::Preemptions(4), 3, 2, 2, Leaving::Leaves);
 }
 
 #[test]
 fn a_lane_for_one_takes_one_after_the_other() {
-    rush(Reach::Everything, 3, 1, Leaving::Leaves);
+    rush(Reach::Everything, 3, 1, 1, Leaving::Leaves);
 }
 
 #[test]
 #[should_panic(expected = "has not left")]
 fn a_request_that_never_leaves_is_found() {
-    rush(Reach::Everything, 2, 2, Leaving::StaysForEver);
+    rush(Reach::Everything, 2, 2, 2, Leaving::StaysForEver);
 }
 
 #[test]
 #[should_panic(expected = "fuller than it may be")]
 fn a_place_too_many_is_found() {
-    rush_into(Reach::Everything, 2, 2, 1, Leaving::Leaves);
+    rush(Reach::Everything, 2, 2, 1, Leaving::Leaves);
 }
