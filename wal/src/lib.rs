@@ -16,7 +16,7 @@
 //! 9. `marks`: the four positions of a log in use, and how room is claimed.
 //! 10. `ring`: the mapped memory behind them; `sigbus`: what is said when it fails.
 //! 11. `append` and `reservation`: from a claim to a committed frame, and the walk that publishes.
-//! 12. `syncer`, with `bell` and `poison`: how groups become durable, and when that ends.
+//! 12. `syncer`, with `demand`, `gathering`, `bell` and `poison`: how groups become durable, and when that ends.
 //! 13. `ahead` and `segment`: how room is made before it is needed.
 //! 14. [`retention`]: which files there are, and how the oldest go.
 //! 15. `shared`, `options`, `log`: what joins them, and the handle. `models`: the protocol, model-checked.

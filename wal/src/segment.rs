@@ -27,6 +27,7 @@ use crate::{
     header::{PAGE_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader, segment_name, temporary_name},
     lsn::Lsn,
     poison::Poison,
+    sync::take_a_while,
 };
 
 /// Zeros between two syncs and pauses: about a millisecond of a modest disk.
@@ -66,6 +67,7 @@ pub(crate) enum Pace {
 impl LiveSegment {
     /// Syncs what was stored into the mapping. A failure is final.
     pub(crate) fn sync(&self) -> Result<(), Poison> {
+        take_a_while();
         fdatasync(&self.file).map_err(|errno| Poison::new("fdatasync", &self.path, &errno.into()))
     }
 

@@ -60,8 +60,8 @@ pub(crate) struct Shared {
     slots: u64,
     pub(crate) poison: PoisonCell,
     stop: AtomicU8,
-    /// The syncer was told that there is no room, or that half of what may be unsynced is; cleared at
-    /// each sync.
+    /// The syncer was told that there is no room, or that half of what may be unsynced is; cleared after
+    /// each sync. One that comes during a sync is forgotten: whoever is refused again tells it again.
     pressed: AtomicBool,
 }
 

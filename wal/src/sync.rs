@@ -48,3 +48,15 @@ pub(crate) fn step() {
     #[cfg(booking_shuttle)]
     thread::sleep(std::time::Duration::ZERO);
 }
+
+/// Where a sync takes its time under a model checker: others run meanwhile, and groups gather after it.
+#[inline]
+pub(crate) fn take_a_while() {
+    #[cfg(booking_shuttle)]
+    {
+        use shuttle::rand::Rng;
+
+        let micros = shuttle::rand::thread_rng().gen_range(0..200);
+        park_timeout(std::time::Duration::from_micros(micros));
+    }
+}

@@ -121,9 +121,11 @@ impl Syncer {
             }
             if self.shared.group_due() {
                 self.let_gather();
-                return Turn::Group;
-            }
-            if self.sleep_idle() {
+                // A stop may have ended the gathering, and decides what becomes of the group.
+                if self.shared.stop() == Stop::Run {
+                    return Turn::Group;
+                }
+            } else if self.sleep_idle() {
                 return Turn::CarryClaim;
             }
         }
