@@ -4,7 +4,7 @@
 use booking_manager::domain::{BookingStatus, TicketStatus};
 
 use super::Taken;
-use super::ticket::{Return, Step};
+use super::ticket::{Return, Step, Token};
 use crate::history::Moment;
 
 /// One of them.
@@ -29,22 +29,26 @@ pub(super) fn free_again(history: &mut [Taken]) -> bool {
     false
 }
 
-/// A hold that had expired is said to have been confirmed or cancelled after all.
+/// A hold that had expired before the request began is said to have been confirmed or cancelled after
+/// all. (A request that went on at the deadline may have come before it.)
 pub(super) fn end_expired(history: &mut [Taken]) -> bool {
-    let refused = history.iter_mut().find_map(|taken| match (&taken.step, &mut taken.returned) {
-        (Step::End(ending, _), Some((_, told))) => {
-            let expired = *told == Return::Status(Some(BookingStatus::Expired));
-            expired.then_some((*ending, told))
-        }
+    let lapsed = |taken: &Taken| match (&taken.step, &taken.returned) {
+        (Step::Lapse(token), Some((at, _))) => Some((*token, *at)),
         (_, _) => None,
-    });
-    match refused {
-        Some((ending, told)) => {
-            *told = Return::Status(Some(ending.status()));
-            true
+    };
+    let lapsed: Vec<_> = history.iter().filter_map(lapsed).collect();
+    for taken in history {
+        let begun = taken.begun;
+        if let (Step::End(ending, booking), Some((_, told))) = (&taken.step, &mut taken.returned) {
+            let token = Token::Booking(*booking);
+            let too_late = lapsed.iter().any(|(of, at)| *of == token && *at < begun);
+            if too_late && *told == Return::Status(Some(BookingStatus::Expired)) {
+                *told = Return::Status(Some(ending.status()));
+                return true;
+            }
         }
-        None => false,
     }
+    false
 }
 
 /// Two bookings have the seat at once: the later one's request came before the earlier one ended.
@@ -55,13 +59,24 @@ pub(super) fn take_twice(history: &mut [Taken]) -> bool {
     };
     let mut takes: Vec<_> = history.iter().filter_map(taken).collect();
     takes.sort_by_key(|(begun, ..)| *begun);
-    let Some([(_, at, _), (.., token)]) = takes.first_chunk() else {
+    let Some([(_, at, first), (.., token)]) = takes.first_chunk() else {
         return false;
     };
+    let may_end = |taken: &Taken| {
+        let ended = match &taken.step {
+            Step::End(_, booking) => Token::Booking(*booking),
+            Step::Lapse(token) => *token,
+            Step::Take(..) | Step::Look(_) | Step::Read(_) => return false,
+        };
+        ended == *first && taken.begun <= Moment(at.0 + 2)
+    };
+    if history.iter().any(may_end) {
+        return false;
+    }
     for taken in history.iter_mut() {
         let is_second = matches!(&taken.step, Step::Take(other, _) if other == token);
         if let (true, Some((returned, _))) = (is_second, &mut taken.returned) {
-            // Right behind the first, which cannot have ended by then.
+            // Right behind the first, which has not ended by then.
             (taken.begun, *returned) = (Moment(at.0 + 1), Moment(at.0 + 2));
             return true;
         }
