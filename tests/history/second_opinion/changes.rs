@@ -30,19 +30,25 @@ pub(super) fn free_again(history: &mut [Taken]) -> bool {
 }
 
 /// A hold that had expired before the request began is said to have been confirmed or cancelled after
-/// all. (A request that went on at the deadline may have come before it.)
+/// all. (A request that went on at the deadline may have come before it, and so may one that was
+/// never answered.)
 pub(super) fn end_expired(history: &mut [Taken]) -> bool {
     let lapsed = |taken: &Taken| match (&taken.step, &taken.returned) {
-        (Step::Lapse(token), Some((at, _))) => Some((*token, *at)),
+        (Step::Lapse(Token::Booking(booking)), Some((at, _))) => Some((*booking, *at)),
         (_, _) => None,
     };
     let lapsed: Vec<_> = history.iter().filter_map(lapsed).collect();
+    let silent = |taken: &Taken| match (&taken.step, &taken.returned) {
+        (Step::End(_, booking), None) => Some(*booking),
+        (_, _) => None,
+    };
+    let silent: Vec<_> = history.iter().filter_map(silent).collect();
     for taken in history {
         let begun = taken.begun;
         if let (Step::End(ending, booking), Some((_, told))) = (&taken.step, &mut taken.returned) {
-            let token = Token::Booking(*booking);
-            let too_late = lapsed.iter().any(|(of, at)| *of == token && *at < begun);
-            if too_late && *told == Return::Status(Some(BookingStatus::Expired)) {
+            let late = lapsed.iter().any(|(of, at)| of == booking && *at < begun);
+            let certain = late && !silent.contains(booking);
+            if certain && *told == Return::Status(Some(BookingStatus::Expired)) {
                 *told = Return::Status(Some(ending.status()));
                 return true;
             }
