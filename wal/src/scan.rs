@@ -339,6 +339,8 @@ mod tests {
                 Err(_) => std::thread::yield_now(),
             }
         }
+        // The preparer may have looked before the tail entered the second segment: the sync wakes it.
+        log.kick();
         while log.stats().segments_ahead == 0 {
             std::thread::yield_now();
         }

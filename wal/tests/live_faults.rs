@@ -20,7 +20,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use live_support::{RECORD, Shadow, payload, replay, small, wait_until};
@@ -154,16 +154,18 @@ fn meets_a_failing_sync(directory: &Path) {
         let notified = Arc::clone(&notified);
         move || _ = notified.fetch_add(1, Ordering::Relaxed)
     }));
-    let (mut end, mut last) = (log.reserved(), log.durable());
+    // Making it takes syncs of the preparer's, which are none after the failure.
+    wait_until("a segment is ready ahead", || log.stats().segments_ahead == 1);
+    let mut last = log.durable();
     while log.poisoned().is_none() {
         last = log.durable();
-        match log.reserve(RECORD, Urgency::Take, b"x") {
-            Ok(reservation) => end = reservation.commit(),
+        let end = match log.reserve(RECORD, Urgency::Take, b"x") {
+            Ok(reservation) => reservation.commit(),
             Err(refused) => {
                 assert_eq!(refused, ReserveError::Poisoned);
                 break;
             }
-        }
+        };
         log.kick();
         let before = notified.load(Ordering::Relaxed);
         wait_until("an answer or the end", || {
@@ -178,7 +180,9 @@ fn meets_a_failing_sync(directory: &Path) {
     wait_until("the poisoning is notified", || notified.load(Ordering::Relaxed) > 10);
     assert!(matches!(log.reserve(RECORD, Urgency::Release, b""), Err(ReserveError::Poisoned)));
     assert!(!log.has_room());
-    assert!(log.durable() >= last && log.durable() < end, "nothing is durable that was not synced");
+    // Behind the last record there may be a frame of the log's own, whose sync was the one to fail.
+    let durable = log.durable();
+    assert!(durable >= last && durable < log.reserved(), "nothing is durable that was not synced");
     assert_eq!(log.seal(), Err(SealError::Poisoned(poison)));
 }
 
@@ -305,40 +309,51 @@ fn a_disk_that_is_full_at_the_start_changes_nothing() {
 
 // ---- holes ----
 
+/// Age at which a hole ends the log.
+const HOLE_FATAL: Duration = Duration::from_secs(5);
+/// Age at which a hole is counted as old.
+const HOLE_OLD: Duration = Duration::from_millis(100);
+
 #[test]
+#[allow(clippy::disallowed_methods, reason = "how old the hole is at most")]
 fn a_hole_is_counted_and_then_poisons() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(small(&directory));
     append_and_wait(&log, b"before");
+    let since = Instant::now();
     let hole = log.reserve(RECORD, Urgency::Take, b"hole").unwrap();
     log.reserve(RECORD, Urgency::Take, b"behind").unwrap().commit();
     log.kick();
     wait_until("the hole is counted", || log.stats().old_holes == 1);
-    assert!(log.poisoned().is_none());
     assert!(log.durable() <= hole.lsn());
     wait_until("the hole poisons", || log.poisoned().is_some());
+    assert!(since.elapsed() >= HOLE_FATAL, "poisoned too soon");
     assert!(log.durable() <= hole.lsn(), "a hole is never skipped");
     hole.void();
     assert!(log.seal().is_err());
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "how old the hole is at most")]
 fn a_short_hole_is_not_counted_and_each_old_one_is() {
     let directory = tempfile::tempdir().unwrap();
     let log = open(small(&directory));
-    // This thread may be kept from the processor until a hole is old: a try of several has to do.
+    // The syncer may be kept from the processor until a hole seems old: a try of several has to do.
     let tries = 20;
     let counted_in_vain = (0..tries).filter(|_| {
         let before = log.stats().old_holes;
         log.reserve(RECORD, Urgency::Take, b"before").unwrap().commit();
+        let since = Instant::now();
         let hole = log.reserve(RECORD, Urgency::Take, b"short").unwrap();
         log.kick();
         // Up to the hole: so the syncer has met it.
         wait_until("what is before it is durable", || log.durable() >= hole.lsn());
         let end = hole.commit();
+        // On a slow disk it is old by now, and may be counted.
+        let short = since.elapsed() < HOLE_OLD;
         log.kick();
         wait_until("the hole is past", || log.durable() >= end);
-        log.stats().old_holes > before
+        short && log.stats().old_holes > before
     });
     assert!(counted_in_vain.count() < tries);
     let before = log.stats().old_holes;
@@ -449,8 +464,9 @@ fn looks_at_idle_threads(directory: &Path) {
         wait_until("the threads sleep for 300 ms", || {
             std::thread::park_timeout(Duration::from_millis(300));
             let now = context_switches();
-            assert_eq!(now.len(), 2);
-            std::mem::replace(&mut *still.lock().unwrap(), now.clone()) == now
+            let slept = std::mem::replace(&mut *still.lock().unwrap(), now.clone()) == now;
+            // A new thread has no name at first, and one that ended stays in the list for a moment.
+            slept && now.len() == 2
         });
     }
 }

@@ -4,12 +4,10 @@
 //! then each sync of one record writes the whole folio: 2 MiB instead of 5 KiB were seen, and a
 //! quarter of the bookings.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
-#![allow(clippy::disallowed_methods, reason = "the test is void if it took too long")]
 
 use std::convert::Infallible;
 use std::fs::File;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use memmap2::Mmap;
 use wal::header::segment_name;
@@ -43,18 +41,15 @@ fn the_first_segment_comes_into_memory_as_it_is_written() {
         let directory = tempfile::tempdir().unwrap();
         let mut options = Options::new(directory.path());
         options.segment_bytes = 64 << 20;
-        let opened = Instant::now();
         let (log, _) = Log::open(options, |_| Ok::<_, Infallible>(())).unwrap();
         let pages = residency(&directory.path().join(segment_name(Lsn::ZERO)));
-        // Zeros come with pauses of 2 ms for each 256 KiB: in 100 ms they are not half-way.
-        let in_time = opened.elapsed() < Duration::from_millis(100);
         drop(log);
-        if in_time {
-            let behind = pages[pages.len() / 2..].iter().filter(|resident| **resident).count();
-            assert!(pages[0], "the header was just written");
-            assert_eq!(behind, 0, "pages in memory that nobody has written");
+        assert!(pages[0], "the header was just written");
+        // Zeros come with pauses of 2 ms for each 256 KiB: they are half-way only where this thread
+        // was kept from looking for 200 ms, and then the try is void.
+        if !pages[pages.len() / 2..].contains(&true) {
             return;
         }
     }
-    panic!("opening a log took more than 100 ms each time");
+    panic!("pages in memory that nobody has written");
 }

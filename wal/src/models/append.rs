@@ -48,10 +48,16 @@ const RECORD: RecordType =
 
 const _: () = assert!(INTERNAL_BYTES > 0);
 
+/// Switches away from a thread that could go on, unless `MODEL_PREEMPTIONS` is given.
+const PREEMPTIONS: usize = 3;
+
+/// Explores `run`; if `MODEL_PREEMPTIONS` is given, with so many switches at most, and with fewer
+/// than [`PREEMPTIONS`].
 fn model(run: impl Fn() + Send + Sync + 'static) {
+    let most = std::env::var("MODEL_PREEMPTIONS").ok().and_then(|text| text.parse().ok());
     let mut builder = loom::model::Builder::new();
-    // LOOM_MAX_PREEMPTIONS overrides.
-    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.preemption_bound =
+        Some(most.map_or(PREEMPTIONS, |most: usize| most.min(PREEMPTIONS - 1)));
     builder.check(run);
 }
 

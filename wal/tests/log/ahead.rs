@@ -30,7 +30,11 @@ fn as_many_segments_are_made_ahead_as_asked_for_and_no_more() {
         let mut shadow = Shadow::default();
         for entered in 1..5 {
             let files = entered + u64::from(ahead);
-            wait_until("the segments are made", || segment_files(directory.path()) >= files);
+            // A name is there before it is durable, and the segment of use only after that.
+            wait_until("the segments are made", || {
+                segment_files(directory.path()) >= files
+                    && log.stats().segments_ahead == ahead.into()
+            });
             stays("as many segments as asked for", || {
                 log.stats().segments_ahead <= ahead.into()
                     && segment_files(directory.path()) == files
@@ -55,7 +59,7 @@ fn a_first_segment_is_written_through_to_its_end_before_another_is_made() {
     let directory = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         let mut options = Options::new(directory.path());
-        let segment_bytes = 16 << 20;
+        let segment_bytes = 8 << 20;
         options.segment_bytes = segment_bytes;
         let log = open(options);
         let base = log.reserved().get() / segment_bytes * segment_bytes;

@@ -73,12 +73,19 @@ pub fn replay(directory: impl AsRef<Path>) -> (Vec<(Lsn, Vec<u8>)>, RecoveryRepo
     (records, report)
 }
 
-/// Waits for a condition, at most 30 seconds.
+/// For how long a test waits for a condition: on a slow disk making a segment takes many seconds.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+/// Waits for a condition, at most [`WAIT_MAX`], and looks a last time behind that.
 #[allow(clippy::disallowed_methods, reason = "the deadline of a test")]
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
-    while !holds() {
-        assert!(started.elapsed() < Duration::from_secs(30), "waited in vain until {what}");
+    loop {
+        let over = started.elapsed() >= WAIT_MAX;
+        if holds() {
+            return;
+        }
+        assert!(!over, "waited in vain until {what}");
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
