@@ -29,10 +29,10 @@ use crate::config::{LogFormat, LogLevel};
 /// How many lines may wait for a slow reader of standard error.
 const LINES_MAX: usize = 8_192;
 /// How long the end of the process waits for the last lines.
-const LAST_LINES_WAIT: Duration = Duration::from_secs(1);
+const LAST_LINES_WAIT: Duration = Duration::from_secs(5);
 
 /// Sends log lines to standard error from now on, and panics with them. Dropping what it returns
-/// writes the lines that are still waiting, for a second at most.
+/// writes the lines that are still waiting, for five seconds at most.
 ///
 /// # Panics
 /// When called twice: the process has one log.
@@ -77,7 +77,7 @@ impl Write for Queue {
     }
 }
 
-/// The lines that wait to be written; dropping it writes them, as far as a second allows.
+/// The lines that wait to be written; dropping it writes them, as far as five seconds allow.
 #[derive(Debug)]
 pub struct WaitingLines {
     messages: Sender<Message>,

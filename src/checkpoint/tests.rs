@@ -23,7 +23,8 @@ fn work(directory: &Path) -> Work {
         idempotency_keys_max: 16,
     };
     let clock = Clock::manual(Timestamp::from_millis(1_800_000_000_000));
-    let options = wal::Options::new(directory);
+    let mut options = wal::Options::new(directory);
+    options.segment_bytes = 1 << 20;
     let (engine, recovery) = Engine::open(options, &settings, clock).unwrap();
     let settings = Settings {
         directory: directory.to_owned(),

@@ -297,7 +297,7 @@ mod tests {
         let shard = Shard::claimed();
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| {
+            let writer = scope.spawn(|| {
                 for second in 0.. {
                     let turn = second / SLICES as u64 % 2;
                     let nanos = layout::shortest_of(500 + 1_000 * usize::from(turn == 1));
@@ -311,9 +311,11 @@ mod tests {
             });
             // Also when an assertion fails: the scope waits for the writer.
             let _stop = StopOnDrop(&stop);
-            let mut seen = 0;
+            let (mut rounds, mut seen) = (0, 0);
             let mut counts = vec![0; BUCKETS];
-            for _ in 0..10_000 {
+            // The writer may have got no turn yet.
+            while rounds < 10_000 || (seen == 0 && !writer.is_finished()) {
+                rounds += 1;
                 for slice in &shard.tracks[Operation::Hold.place()].slices {
                     let mut durations = Durations::none();
                     slice.add_if_recent(Second(0), &mut counts, &mut durations);

@@ -90,8 +90,12 @@ fn all_that_are_installed_are_compared_and_were_honest() {
         }
         assert!(row["missing"].is_null(), "{row}");
         assert_eq!(measured["rates"].as_array().unwrap().len(), 3, "{row}");
-        for figure in ["requests_per_second", "of_bare", "p50_ms", "p99_ms", "raw_fdatasync_us"] {
-            assert!(measured[figure].as_f64().unwrap() > 0.0, "{figure}: {row}");
+        let sync_micros = measured["raw_fdatasync_us"].as_f64().unwrap();
+        assert!(sync_micros > 0.0, "{row}");
+        for figure in ["requests_per_second", "of_bare", "p50_ms", "p99_ms"] {
+            // What waits for a slow disk may be asked for nothing within a slice of 100 ms.
+            let may_be_none = stores && sync_micros >= 20_000.0;
+            assert!(may_be_none || measured[figure].as_f64().unwrap() > 0.0, "{figure}: {row}");
         }
         assert!(measured["server_cpu_us_per_request"].is_number(), "{row}");
         let acknowledged = measured["acknowledged"].as_u64().unwrap();
@@ -131,16 +135,16 @@ fn the_table_and_the_chart_have_a_row_for_each() {
 #[test]
 fn those_who_are_not_named_are_left_out_and_the_others_keep_the_rate() {
     let place = place();
-    let told = compare(place.path(), &["--json", "--only", "booking-manager", "--rate", "500"]);
+    let told = compare(place.path(), &["--json", "--only", "booking-manager", "--rate", "100"]);
     assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
     let report: Value = serde_json::from_str(&told.stdout).unwrap();
-    assert_eq!(report["rate"], 500, "{report}");
+    assert_eq!(report["rate"], 100, "{report}");
     for row in report["contenders"].as_array().unwrap() {
         let name = row["contender"].as_str().unwrap();
         if name.starts_with("bare") || name.starts_with("booking-manager") {
             let rate = row["measured"]["requests_per_second"].as_f64().unwrap();
             // What was due in the 100 ms before a slice of 100 ms may be answered late, within it.
-            assert!(rate > 0.0 && rate < 1_500.0, "{row}");
+            assert!(rate > 0.0 && rate < 300.0, "{row}");
         } else {
             assert_eq!((&row["missing"], &row["measured"]), (&"left out".into(), &().into()));
         }
@@ -175,7 +179,7 @@ fn one_that_is_stopped_or_killed_leaves_no_process() {
             kill_process(Pid::from_child(&child), signal).unwrap();
             wait_until(LIMIT, "it ends", || child.try_wait().unwrap().is_some());
             wait_until(LIMIT, "all that it has begun ends", || {
-                family.iter().all(|pid| !Path::new(&format!("/proc/{pid}")).exists())
+                family.iter().all(|pid| has_ended(*pid))
             });
             if signal == Signal::TERM {
                 assert_nothing_is_left(place.path());
@@ -193,6 +197,13 @@ fn family(first: u32) -> Vec<u32> {
         next += 1;
     }
     family
+}
+
+/// Whether a process is gone, or a zombie: an orphan's is there until the first process waits for it.
+fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything, comes the state.
+    stat.rsplit_once(") ").is_none_or(|(_, behind)| behind.starts_with('Z'))
 }
 
 /// The processes that this one has begun.

@@ -19,7 +19,7 @@ fn through(
         "--warmup",
         "0s",
         "--duration",
-        "300ms",
+        "2s",
         "--users",
         "5",
         "--connections",

@@ -11,20 +11,40 @@ use crate::liar::ask;
 use crate::program::{Run, ended, program, run};
 use crate::server::Server;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(600);
 /// So many booking requests show that the load is on.
 const ENOUGH: u64 = 100;
 
-/// Load that goes on until it is interrupted.
-fn under_load(server: &Server, scenario: &str) -> Child {
-    let url = server.url();
-    let child = program()
-        .args([scenario, "--url", &url, "--json", "--warmup", "0s", "--duration", "10m"])
-        .args(["--users", "50", "--seats", "200000", "--events", "1", "--connections", "16"])
-        .spawn()
-        .unwrap();
-    wait_for_requests(server);
-    child
+/// Load that goes on until it is interrupted, or killed by the end of a test that failed.
+struct Load(Option<Child>);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Load {
+    fn on(server: &Server, scenario: &str) -> Self {
+        let url = server.url();
+        let child = program()
+            .args([scenario, "--url", &url, "--json", "--warmup", "0s", "--duration", "10m"])
+            .args(["--users", "50", "--seats", "200000", "--events", "1", "--connections", "16"])
+            .spawn()
+            .unwrap();
+        let load = Self(Some(child));
+        wait_for_requests(server);
+        load
+    }
+
+    fn interrupted(mut self) -> Run {
+        let child = self.0.take().unwrap();
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        ended(child)
+    }
 }
 
 /// Waits until this run of the server has decided enough requests.
@@ -38,19 +58,14 @@ fn wait_for_requests(server: &Server) {
     });
 }
 
-fn interrupted(child: Child) -> Run {
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    ended(child)
-}
-
 #[test]
 fn what_was_acknowledged_before_a_crash_is_true_after_it() {
     let mut server = Server::start();
-    let child = under_load(&server, "checkout");
+    let load = Load::on(&server, "checkout");
     server.kill();
     server.restart();
     wait_for_requests(&server);
-    let report = interrupted(child).sound();
+    let report = load.interrupted().sound();
     let phase = &report["phases"][0];
     assert!(phase["faults"]["broken"].as_u64().unwrap() > 0, "no request met the crash: {phase}");
     assert!(report["acknowledged_bookings"].as_u64().unwrap() > ENOUGH, "{report}");
@@ -59,12 +74,12 @@ fn what_was_acknowledged_before_a_crash_is_true_after_it() {
 #[test]
 fn a_server_that_has_forgotten_everything_is_found_out() {
     let mut server = Server::start();
-    let child = under_load(&server, "many-events");
+    let load = Load::on(&server, "many-events");
     server.kill();
     server.forget();
     server.restart();
     wait_for_requests(&server);
-    let wrongs = interrupted(child).wrongs();
+    let wrongs = load.interrupted().wrongs();
     assert!(wrongs.iter().any(|wrong| wrong.contains("user_not_found")), "{wrongs:?}");
 }
 

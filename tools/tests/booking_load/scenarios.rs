@@ -1,5 +1,6 @@
 //! Each scenario, for a moment, in a closed and in an open loop.
 
+use std::fmt::Debug;
 use std::fs;
 
 use serde_json::Value;
@@ -9,26 +10,47 @@ use crate::program::{answers, run};
 use crate::server::Server;
 
 /// What every test adds: little of everything, so that it is soon made and read back.
-const SMALL: &[&str] = &["--json", "--warmup", "100ms", "--duration", "700ms", "--users", "50"];
+const SMALL: &[&str] = &["--json", "--warmup", "100ms", "--users", "50"];
+/// How long is measured first.
+const SHORT: &str = "700ms";
 
-fn measured(server: &Server, arguments: &[&str]) -> Value {
-    let url = server.url();
-    let all = [arguments, SMALL, &["--url", &url]].concat();
-    let report = run(&all).sound();
-    assert_eq!(report["scenario"], arguments[0]);
-    report["phases"][0].clone()
+/// Runs for longer until that has enough: with a slow disk, or on a machine that stands still for a
+/// while, few requests are due and answered in a short time. Whatever is wrong in any of the runs is for
+/// them to assert.
+fn long_enough<T: Debug>(run: impl Fn(&str) -> T, has_enough: impl Fn(&T) -> bool) -> T {
+    for duration in [SHORT, "7s"] {
+        let told = run(duration);
+        if has_enough(&told) {
+            return told;
+        }
+    }
+    let told = run("70s");
+    assert!(has_enough(&told), "not enough in 70 s: {told:?}");
+    told
 }
 
-/// Of what a run consists that books: requests, none of them refused below HTTP, and latencies of
-/// these operations, those that were refused apart.
-fn check(phase: &Value, operations: &[&str]) {
-    let requests = phase["requests"].as_u64().unwrap();
-    assert!(requests > 0, "{phase}");
+/// What a run of a scenario measured, at least as much as `has_enough` asks for.
+fn measured(server: &Server, arguments: &[&str], has_enough: impl Fn(&Value) -> bool) -> Value {
+    long_enough(|duration| measured_for(duration, server, arguments), has_enough)
+}
+
+/// What a run of a scenario measured, in which no request was refused below HTTP.
+fn measured_for(duration: &str, server: &Server, arguments: &[&str]) -> Value {
+    let url = server.url();
+    let all = [arguments, SMALL, &["--duration", duration, "--url", &url]].concat();
+    let report = run(&all).sound();
+    assert_eq!(report["scenario"], arguments[0]);
+    let phase = &report["phases"][0];
     for fault in ["unconnected", "broken", "late"] {
         assert_eq!(phase["faults"][fault], 0, "{phase}");
     }
+    phase.clone()
+}
+
+/// Whether a run had each of these operations, and used CPU time for them. It must have had no other,
+/// and latencies of all that it had, those that were refused apart.
+fn has_all(phase: &Value, operations: &[&str]) -> bool {
     let series = phase["latency"].as_object().unwrap();
-    assert!(operations.iter().all(|operation| series.contains_key(*operation)), "{phase}");
     let (mut sum, mut refused) = (0, 0);
     for (name, latency) in series.iter().filter(|(name, _)| *name != "all") {
         let operation = name.strip_suffix("-refused").unwrap_or(name);
@@ -45,8 +67,9 @@ fn check(phase: &Value, operations: &[&str]) {
     let problems: u64 = problems.map(|answer| answer["count"].as_u64().unwrap()).sum();
     assert_eq!(refused, problems, "{phase}");
     assert_eq!(phase["latency"]["all"]["count"], sum, "{phase}");
-    assert_eq!(sum, requests, "{phase}");
-    assert!(phase["generator_cpu_us_per_request"].as_f64().unwrap() > 0.0, "{phase}");
+    assert_eq!(phase["requests"], sum, "{phase}");
+    phase["generator_cpu_us_per_request"].as_f64() > Some(0.0)
+        && operations.iter().all(|operation| series.contains_key(*operation))
 }
 
 #[test]
@@ -55,13 +78,12 @@ fn distinct_seats_are_never_refused() {
     let pid = server.pid().to_string();
     for scenario in ["hot-event", "many-events"] {
         for rate in [&[][..], &["--rate", "400"]] {
-            let arguments =
-                [&[scenario, "--seats", "30000", "--events", "2", "--server-pid", &pid], rate]
-                    .concat();
-            let phase = measured(&server, &arguments);
-            check(&phase, &["hold"]);
-            assert_eq!(answers(&phase, "hold", 201), phase["requests"], "{phase}");
-            assert!(phase["server_cpu_us_per_request"].as_f64().is_some(), "{phase}");
+            // Unless told otherwise, it makes seats enough for as long as it runs.
+            let arguments = [&[scenario, "--events", "2", "--server-pid", &pid], rate].concat();
+            let phase = measured(&server, &arguments, |phase| {
+                assert_eq!(answers(phase, "hold", 201), phase["requests"], "{phase}");
+                has_all(phase, &["hold"]) && phase["server_cpu_us_per_request"].is_number()
+            });
             assert_eq!(phase["rate"].as_u64(), (!rate.is_empty()).then_some(400));
         }
     }
@@ -70,7 +92,7 @@ fn distinct_seats_are_never_refused() {
 #[test]
 fn an_open_loop_has_the_rate_that_was_asked_for() {
     let server = Server::start();
-    let phase = measured(&server, &["many-events", "--rate", "1000", "--threads", "3"]);
+    let phase = measured_for(SHORT, &server, &["many-events", "--rate", "1000", "--threads", "3"]);
     // 700 were due. A machine that stands still for a while leaves some of them unsent.
     let sent = phase["requests"].as_u64().unwrap();
     let unsent = phase["faults"]["unsent"].as_u64().unwrap();
@@ -80,11 +102,11 @@ fn an_open_loop_has_the_rate_that_was_asked_for() {
 #[test]
 fn seats_that_do_not_last_are_cancelled_and_taken_again() {
     let server = Server::start();
-    let phase =
-        measured(&server, &["hot-event", "--seats", "100", "--events", "1", "--connections", "8"]);
-    check(&phase, &["hold", "cancel"]);
-    assert!(answers(&phase, "hold", 201) > 100, "{phase}");
-    assert_eq!(answers(&phase, "hold", 409), 0, "{phase}");
+    let few = ["hot-event", "--seats", "100", "--events", "1", "--connections", "8"];
+    measured(&server, &few, |phase| {
+        assert_eq!(answers(phase, "hold", 409), 0, "{phase}");
+        has_all(phase, &["hold", "cancel"]) && answers(phase, "hold", 201) > 100
+    });
 }
 
 #[test]
@@ -93,15 +115,15 @@ fn those_who_want_the_same_are_refused_and_go_on() {
     for scenario in ["hot-seats", "groups"] {
         for rate in [&[][..], &["--rate", "800"]] {
             let arguments = [&[scenario, "--connections", "32", "--threads", "2"], rate].concat();
-            let phase = measured(&server, &arguments);
-            check(&phase, &["hold", "cancel"]);
-            assert!(
-                answers(&phase, "hold", 201) > 0 && answers(&phase, "cancel", 200) > 0,
-                "{phase}"
-            );
+            measured(&server, &arguments, |phase| {
+                has_all(phase, &["hold", "cancel"])
+                    && answers(phase, "hold", 201) > 0
+                    && answers(phase, "cancel", 200) > 0
+            });
         }
-        let phase = measured(&server, &[scenario, "--seats", "8", "--connections", "64"]);
-        assert!(answers(&phase, "hold", 409) > 0, "nobody was refused one of 8 seats: {phase}");
+        measured(&server, &[scenario, "--seats", "8", "--connections", "64"], |phase| {
+            answers(phase, "hold", 409) > 0
+        });
     }
 }
 
@@ -110,12 +132,11 @@ fn customers_look_hold_and_decide() {
     let server = Server::start();
     for rate in [&[][..], &["--rate", "600"]] {
         let arguments = [&["checkout", "--seats", "3000", "--events", "3"], rate].concat();
-        let phase = measured(&server, &arguments);
-        check(&phase, &["list-available", "hold", "confirm", "cancel"]);
+        let deciding = ["list-available", "hold", "confirm", "cancel"];
+        measured(&server, &arguments, |phase| has_all(phase, &deciding));
     }
-    let phase = measured(&server, &["browse"]);
-    check(&phase, &["list-events", "show-event", "list-tickets", "list-available"]);
-    assert!(["hold", "confirm"].iter().all(|name| phase["latency"][name].is_null()), "{phase}");
+    let looking = ["list-events", "show-event", "list-tickets", "list-available"];
+    measured(&server, &["browse"], |phase| has_all(phase, &looking));
 }
 
 #[test]
@@ -124,20 +145,29 @@ fn text_and_files_are_written() {
     let url = server.url();
     let directory = TempDir::new().unwrap();
     let (hdr, plot) = (directory.path().join("hdr"), directory.path().join("plot.svg"));
-    let told = run(&[
-        "checkout",
-        "--url",
-        &url,
-        "--duration",
-        "500ms",
-        "--seats",
-        "500",
-        "--hdr",
-        hdr.to_str().unwrap(),
-        "--plot",
-        plot.to_str().unwrap(),
-    ]);
-    assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
+    let run_for = |duration: &str| {
+        let told = run(&[
+            "checkout",
+            "--url",
+            &url,
+            "--warmup",
+            "100ms",
+            "--duration",
+            duration,
+            "--seats",
+            "500",
+            "--hdr",
+            hdr.to_str().unwrap(),
+            "--plot",
+            plot.to_str().unwrap(),
+        ]);
+        assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
+        told
+    };
+    let told = long_enough(run_for, |_| {
+        let has = |name: &str| hdr.join(format!("checkout-{name}.hgrm")).exists();
+        ["list-available", "hold", "confirm", "cancel"].into_iter().all(has)
+    });
     for line in
         ["scenario      checkout\n", "hold 201\n", "verdict       every answer is still true\n"]
     {
@@ -147,7 +177,6 @@ fn text_and_files_are_written() {
     assert!(hold.contains("1/(1-Percentile)") && hold.contains("#[Max"), "{hold}");
     assert!(hdr.join("checkout-all.hgrm").exists());
     let series = fs::read_dir(&hdr).unwrap().count() - 1;
-    assert!(series >= 4, "looking, holding, confirming, cancelling");
     let plot = fs::read_to_string(plot).unwrap();
     assert!(plot.starts_with("<svg") && plot.matches("<polyline").count() == series, "{plot}");
 }

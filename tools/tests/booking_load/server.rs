@@ -1,16 +1,18 @@
 //! The real server in a process of its own, with a directory of its own.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::harness::wait_until;
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(600);
 
 /// A server, killed when dropped.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub(crate) struct Server {
     process: Option<Child>,
     hold_ttl_seconds: u32,
     pub(crate) port: u16,
+    /// Keeps others from getting the port while the server is down.
+    _port_keeper: Socket,
     starts: u32,
 }
 
@@ -37,7 +41,9 @@ impl Server {
     /// Starts one whose holds last so many seconds.
     pub(crate) fn with_holds_of(hold_ttl_seconds: u32) -> Self {
         let root = TempDir::with_prefix("booking-load-test-").unwrap();
-        let mut server = Self { root, process: None, hold_ttl_seconds, port: 0, starts: 0 };
+        let (port, _port_keeper) = keep_port();
+        let mut server =
+            Self { root, process: None, hold_ttl_seconds, port, _port_keeper, starts: 0 };
         server.restart();
         server
     }
@@ -58,17 +64,15 @@ impl Server {
         }
     }
 
-    /// Starts it (again), on the port that it had, and waits until it is ready.
+    /// Starts it (again), on its port, and waits until it is ready.
     pub(crate) fn restart(&mut self) {
         self.starts += 1;
-        let path = |name: &str| self.root.path().join(format!("{name}-{}", self.starts));
-        let (port_file, stderr) = (path("port"), path("stderr"));
+        let stderr = self.root.path().join(format!("stderr-{}", self.starts));
         let process = Command::new(binary())
             .current_dir(self.root.path())
             .env_clear()
             .env("SERVER_HOST", "127.0.0.1")
             .env("SERVER_PORT", self.port.to_string())
-            .env("PORT_FILE", &port_file)
             .env("DATA_DIR", self.root.path().join("data"))
             .env("HOLD_TTL_SECONDS", self.hold_ttl_seconds.to_string())
             .stdin(Stdio::null())
@@ -78,19 +82,26 @@ impl Server {
             .unwrap();
         let process = self.process.insert(process);
         let said = || fs::read_to_string(&stderr).unwrap_or_default();
-        wait_until(START_LIMIT, "the server listens", || {
+        wait_until(START_LIMIT, "the server is ready", || {
             assert!(process.try_wait().unwrap().is_none(), "the server ended:\n{}", said());
-            let port = fs::read_to_string(&port_file).unwrap_or_default();
-            self.port = port.trim().parse().unwrap_or(self.port);
-            port_file.exists() && self.port != 0
+            ready(self.port)
         });
-        wait_until(START_LIMIT, "the server is ready", || ready(self.port));
     }
 
     /// Forgets everything, so that the next start begins with nothing.
     pub(crate) fn forget(&self) {
         fs::remove_dir_all(self.root.path().join("data")).unwrap();
     }
+}
+
+/// A port that nobody gets unasked as long as the socket is there. It listens to nothing, so whoever
+/// asks for just this port may have it.
+fn keep_port() -> (u16, Socket) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (address.port(), socket)
 }
 
 fn ready(port: u16) -> bool {

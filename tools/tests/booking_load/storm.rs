@@ -5,7 +5,7 @@ use crate::server::Server;
 
 #[test]
 fn others_are_measured_before_and_while_holds_lapse() {
-    let server = Server::with_holds_of(6);
+    let server = Server::with_holds_of(15);
     let url = server.url();
     let report = run(&[
         "expiry-storm",
@@ -14,6 +14,8 @@ fn others_are_measured_before_and_while_holds_lapse() {
         "--json",
         "--holds",
         "3000",
+        "--connections",
+        "500",
         "--rate",
         "200",
         "--duration",

@@ -3,10 +3,12 @@
 use std::process::Command;
 
 use crate::cluster::{Database, database};
-use crate::run::{Run, ended, program, run};
+use crate::replay::{replay, wait_for_mirrors_to_end};
+use crate::run::{Run, ended, program};
 use crate::story::Story;
 
 fn migrate(arguments: &[&str], database: &Database) -> Run {
+    wait_for_mirrors_to_end(database);
     ended(migrate_command(arguments).args(["--to", &database.url()]))
 }
 
@@ -38,7 +40,7 @@ fn up_and_down_and_what_is_there_in_between() {
     assert!(told["migrations"][0]["applied_at"].is_string(), "{told}");
 
     let story = Story::told();
-    assert_eq!(run(story.path(), &["replay", "--to", &database.url()]).code, 0);
+    assert_eq!(replay(&story, &database, &[]).code, 0);
     let refused = migrate(&["down"], &database);
     assert_eq!(refused.code, 2, "{refused:?}");
     assert!(refused.stdout.contains("would drop    bookings, 2 rows\n"), "{refused:?}");
@@ -68,7 +70,7 @@ fn what_somebody_dropped_by_hand_keeps_nobody_from_removing_the_rest() {
 fn tables_of_the_version_before_are_read_and_brought_up_to_date() {
     let database = database();
     let story = Story::told();
-    let replay = |more| run(story.path(), &["replay", "--to", &database.url(), more]);
+    let replay = |option| replay(&story, &database, &[option]);
     assert_eq!(replay("--verify").code, 0);
     // As the first version left them.
     database.run("ALTER TABLE booking_mirror_checkpoint DROP COLUMN segment_salt");

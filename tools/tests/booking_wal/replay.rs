@@ -8,9 +8,21 @@ use crate::harness::wait_until;
 use crate::run::{Run, program, run};
 use crate::story::{self, Story};
 
-fn replay(story: &Story, database: &Database, more: &[&str]) -> Run {
+pub(crate) fn replay(story: &Story, database: &Database, more: &[&str]) -> Run {
+    wait_for_mirrors_to_end(database);
     let url = database.url();
     run(story.path(), &[&["replay", "--to", &url], more].concat())
+}
+
+/// A program's session, its transaction and its locks go when PostgreSQL notices that it has ended.
+/// The next one waits for that only for a few seconds.
+pub(crate) fn wait_for_mirrors_to_end(database: &Database) {
+    wait_until(Duration::from_secs(600), "PostgreSQL has noticed", || {
+        database.value::<i64>(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND application_name = 'booking-manager mirror'",
+        ) == 0
+    });
 }
 
 #[track_caller]
@@ -101,7 +113,7 @@ fn a_program_killed_in_the_middle_goes_on_where_it_was() {
     assert!(up.status().unwrap().success());
     // The second transaction is made to wait in its middle, so that the kill is certain to hit it.
     database.run(
-        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$ BEGIN \
            IF NEW.records > 20000 THEN PERFORM pg_advisory_xact_lock(7); END IF; \
            RETURN NEW; END $$; \
          CREATE TRIGGER wait AFTER UPDATE ON booking_mirror_checkpoint \
@@ -110,6 +122,7 @@ fn a_program_killed_in_the_middle_goes_on_where_it_was() {
     );
     let mut command = program();
     command.args(["replay", "--to", &database.url()]).arg(story.path()).stdout(Stdio::null());
+    wait_for_mirrors_to_end(&database);
     let mut child = command.spawn().unwrap();
     let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
@@ -121,13 +134,6 @@ fn a_program_killed_in_the_middle_goes_on_where_it_was() {
     database.run("SELECT pg_advisory_unlock(7); DROP TRIGGER wait ON booking_mirror_checkpoint");
     let (_, before) = mirrored(&database);
     assert!(before > 0 && before < 20_000, "{before} records");
-    // The dead program's transaction and lock go as soon as PostgreSQL notices.
-    wait_until(Duration::from_secs(60), "PostgreSQL has noticed", || {
-        database.value::<i64>(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
-             AND application_name = 'booking-manager mirror'",
-        ) == 0
-    });
     let told = replay(&story, &database, &["--verify"]);
     assert_equal(&told, ROWS + 2 + 2 * u64::from(BOOKINGS));
     assert!(told.line_with("began ").starts_with("began         where the database stood"));
