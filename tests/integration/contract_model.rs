@@ -76,7 +76,7 @@ struct Model {
 
 impl Model {
     fn new(seed: u64) -> Self {
-        let server = Settings::new().start();
+        let server = Settings::new().hold_ttl_seconds(86_400).start();
         let shows = vec![server.create_show(SEATS), server.create_show_at(SEATS, 1_999)];
         let random = StdRng::seed_from_u64(seed);
         let (users, bookings, keys) = (Vec::new(), Vec::new(), HashMap::new());

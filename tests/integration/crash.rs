@@ -71,7 +71,7 @@ fn crash_again_and_again(settings: Settings, rounds: usize) {
     let seed: u64 = rand::random();
     eprintln!("seed {seed}");
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut server = settings.start();
+    let mut server = settings.hold_ttl_seconds(86_400).start();
     let mut all = World::default();
     for round in 0..rounds {
         eprintln!("round {round}");

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use crate::harness::{
     Holds, Ledger, Load, Server, Settings, World, find_in_segments, flip_byte, observe_for,
-    segment_bytes, sweep, write_behind_last_record,
+    segment_bytes, sweep, wait_until, write_behind_last_record,
 };
 use serde_json::json;
+
+const BOOKING_LIMIT: Duration = Duration::from_secs(60);
 
 /// How the run before the damage ended.
 #[derive(Clone, Copy, Debug)]
@@ -23,8 +25,8 @@ fn stopped_server(end: End, needle: &str) -> (Server, World, Ledger) {
     let world = World::create(&server, 4, 40);
     let load = Load::start(&server, &world, 4, 3, 11);
     observe_for(Duration::from_millis(300));
+    wait_until(BOOKING_LIMIT, "something is booked", || !load.so_far().ledger.held.is_empty());
     let ledger = load.stop().ledger;
-    assert!(!ledger.held.is_empty(), "nothing was booked");
     match end {
         End::Clean => assert!(server.terminate().success(), "not a clean end"),
         End::Killed => server.kill9(),

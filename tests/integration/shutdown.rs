@@ -5,22 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::harness::{
-    Call, Holds, Load, Raw, Server, Settings, World, event_body, now, observe_for, sweep,
-    wait_until,
+    Call, Holds, Load, Raw, Server, Settings, World, event_body, now, observe_for, recovered_state,
+    stopped_state, sweep, wait_until,
 };
 
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
-
-/// The state hashes that this run of the server has logged.
-fn state_hashes(server: &Server) -> Vec<String> {
-    let log = server.stderr();
-    let hashes = log.split("state_hash=").skip(1).map(|rest| {
-        let digits: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
-        assert_eq!(digits.len(), 32, "not a state hash: {digits:?}");
-        digits
-    });
-    hashes.collect()
-}
 
 /// Sends SIGTERM and waits until the server takes no new requests.
 fn begin_to_drain(server: &Server) {
@@ -55,14 +44,9 @@ fn the_state_is_the_same_before_and_after_a_restart() {
     for _ in 0..2 {
         let status = server.terminate();
         assert_eq!(status.code(), Some(0), "SIGTERM is a clean end");
-        let at_the_end = state_hashes(&server);
+        let at_the_end = stopped_state(&server);
         server.restart();
-        server.expect_logged("state_hash=");
-        let at_the_start = state_hashes(&server);
-        let (Some(last), Some(first)) = (at_the_end.last(), at_the_start.first()) else {
-            panic!("no state hash logged: {at_the_end:?}, {at_the_start:?}");
-        };
-        assert_eq!(first, last, "replayed to another state");
+        assert_eq!(recovered_state(&server), at_the_end, "replayed to another state");
         server.create_user();
     }
 }

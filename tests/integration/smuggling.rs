@@ -30,7 +30,7 @@ struct Victim {
 impl Victim {
     fn new() -> Self {
         let settings = Settings::new().env("MAX_BODY_BYTES", BODY_BYTES_MAX);
-        let server = settings.env("REQUEST_TIMEOUT_SECONDS", 5).start();
+        let server = settings.env("REQUEST_TIMEOUT_SECONDS", 30).start();
         let (show, user) = (server.create_show(1), server.create_user());
         let body = json!({"user_id": user, "event_id": show.id, "ticket_ids": show.tickets});
         let hold = post("/api/bookings", "", &body.to_string());

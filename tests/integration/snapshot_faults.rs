@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::harness::{
-    Call, Holds, Load, Server, Settings, World, damage, event_body, files, fill_the_log,
-    fresh_email, last_logged, observe_for, refused_snapshot, take_snapshot, wait_until,
+    Call, Holds, Load, Server, Settings, World, damage, event_body, files, fill_the_log, long_name,
+    recovered_state, refused_snapshot, stopped_state, take_snapshot, wait_until,
 };
 
 const SEGMENT_BYTES: u64 = 1 << 20;
@@ -142,8 +142,11 @@ fn a_snapshot_without_room_is_refused_and_the_log_gets_its_segments() {
     assert_eq!(files(&disk.0, "snapshot-"), Vec::<PathBuf>::new());
     assert_eq!(server.stats()["snapshot"]["failed"], 1);
     // The log enters the segment that is ready, and makes the next one, without refusing anybody.
-    let made = in_wal(&server, "segments_made");
-    fill_the_log(&server, "a segment was made", || in_wal(&server, "segments_made") > made);
+    // There is room for no more than one, so nothing is written once it is made.
+    let (user, made) = (server.create_user(), in_wal(&server, "segments_made"));
+    while in_wal(&server, "segments_made") == made {
+        server.send(&long_name(&user)).expect(200);
+    }
     assert_eq!(server.stats()["wal"]["disk_full"], false);
     fs::remove_file(filler).unwrap();
     take_snapshot(&server);
@@ -164,8 +167,7 @@ fn a_full_disk_is_freed_by_a_snapshot() {
     let user = server.create_user();
     let create = || server.send(&Call::new("POST", "/api/events").json(&event_body(5, 100))).status;
     wait_until(LIMIT, "the log has no more room", || {
-        let profile = json!({"email": fresh_email(), "name": "\u{1f3ab}".repeat(200)});
-        server.put(&format!("/api/users/{user}"), &profile);
+        (0..50).for_each(|_| drop(server.send(&long_name(&user))));
         in_wal(&server, "refused_no_room") > 0
             && create() == 503
             && server.stats()["wal"]["disk_full"] == true
@@ -222,7 +224,7 @@ fn a_snapshot_whose_sync_failed_is_not_published_and_the_next_one_is_another_fil
         return skipped("strace is not installed");
     };
     let load = Load::start(&server, &world, 4, 3, 5);
-    observe_for(Duration::from_millis(100));
+    server.create_show(1);
     let refused = refused_snapshot(&server);
     assert!(refused.contains(".snap.tmp: Input/output error"), "{refused}");
     assert_eq!(files(&server.data_dir(), "snapshot-").len(), 1, "nothing of it is left");
@@ -231,9 +233,9 @@ fn a_snapshot_whose_sync_failed_is_not_published_and_the_next_one_is_another_fil
     drop(injection);
     let ledger = load.stop().ledger;
     assert!(server.terminate().success());
-    let hash = last_logged(&server, "state_hash");
+    let hash = stopped_state(&server);
     server.restart();
-    assert_eq!(last_logged(&server, "state_hash"), hash);
+    assert_eq!(recovered_state(&server), hash);
     ledger.check(&server, &world, Holds::Last);
 }
 
@@ -267,11 +269,11 @@ fn a_snapshot_whose_name_may_not_be_on_disk_lets_nothing_go() {
     assert!(last_error.as_str().is_some_and(|error| error.contains("sync")), "{last_error}");
     assert_eq!(server.get("/health").status, 200);
     assert!(server.terminate().success());
-    let hash = last_logged(&server, "state_hash");
+    let hash = stopped_state(&server);
     // What the medium may have after a power cut: the name is not there.
     fs::remove_file(&files_now[2]).unwrap();
     server.restart();
-    assert_eq!(last_logged(&server, "state_hash"), hash);
+    assert_eq!(recovered_state(&server), hash);
     // This process has seen no sync fail.
     (0..2).for_each(|_| drop(take_snapshot_after(&server)));
     wait_until(LIMIT, "segments go again", || in_wal(&server, "first_lsn") > 0);

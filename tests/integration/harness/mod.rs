@@ -22,11 +22,12 @@ pub(crate) use contract::judge;
 pub(crate) use ledger::{Ending, Held, Holds, Ledger};
 pub(crate) use load::{Load, LoadReport};
 pub(crate) use raw::Raw;
-pub(crate) use reply::{Reply, minor_units};
+pub(crate) use reply::{Reply, millis, minor_units};
 pub(crate) use segments::{find_in_segments, flip_byte, segment_bytes, write_behind_last_record};
 pub(crate) use server::{Server, Settings, Shared, shared};
 pub(crate) use snapshots::{
-    ask, damage, files, fill_the_log, last_logged, refused_snapshot, take_snapshot,
+    ask, damage, files, fill_the_log, long_name, recovered_state, refused_snapshot, stopped_state,
+    take_snapshot,
 };
 pub(crate) use sweep::{World, sweep, wait_until_nothing_is_pending};
 pub(crate) use time::{now, observe_for, unix_millis, wait_until};

@@ -148,6 +148,13 @@ impl Reply {
     }
 }
 
+/// A time as milliseconds of UTC since 1970.
+#[track_caller]
+pub(crate) fn millis(time: &Value) -> i64 {
+    let text = time.as_str().unwrap_or_else(|| panic!("a time must be a text, not {time}"));
+    text.parse::<jiff::Timestamp>().expect("RFC 3339").as_millisecond()
+}
+
 /// An amount with two decimals as whole cents.
 #[track_caller]
 pub(crate) fn minor_units(amount: &Value) -> i64 {

@@ -16,7 +16,9 @@ use super::client::Client;
 use super::raw::Raw;
 use super::time::{now, wait_until};
 
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// A start syncs some two dozen times.
+const START_LIMIT: Duration = Duration::from_secs(300);
+const LINE_LIMIT: Duration = Duration::from_secs(60);
 const EXIT_LIMIT: Duration = Duration::from_secs(40);
 const TAIL_LINES: usize = 30;
 
@@ -158,7 +160,7 @@ impl Server {
     /// Waits until this run of the server has written this to its standard error, which a thread of
     /// its own does, maybe later than an answer comes.
     pub(crate) fn expect_logged(&self, text: &str) {
-        wait_until(START_LIMIT, &format!("{text:?} is logged"), || self.stderr().contains(text));
+        wait_until(LINE_LIMIT, &format!("{text:?} is logged"), || self.stderr().contains(text));
     }
 
     /// Starts again on the same directory and waits until it is ready.

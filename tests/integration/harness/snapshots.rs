@@ -10,11 +10,19 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::client::{Client, fresh_email};
+use super::client::{Call, Client, fresh_email};
+use super::reply::Reply;
 use super::server::Server;
-use super::time::wait_until;
+use super::sweep::World;
+use super::time::{now, wait_until};
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// How many write to the log at once: on a slow disk it grows by what comes between two syncs.
+const WRITERS: usize = 16;
+/// How long a log that is written to may stand still.
+const STANDSTILL_LIMIT: Duration = Duration::from_secs(60);
+/// After so long, and so much more of the log, whatever it is filled for does not come.
+const FILLING_LIMIT: Duration = Duration::from_secs(120);
+const FILLING_BYTES: u64 = 64 << 20;
 
 /// One command to the admin socket; `None` if there is no server.
 pub(crate) fn ask(directory: &Path, command: &str) -> Option<Value> {
@@ -59,36 +67,93 @@ pub(crate) fn damage(path: &Path) {
     fs::write(path, bytes).unwrap();
 }
 
-/// The value of `field=…` in the last line that has it, once there is one.
-pub(crate) fn last_logged(server: &Server, field: &str) -> String {
-    server.expect_logged(&format!("{field}="));
+/// The hash of the state that this run of the server has recovered.
+#[track_caller]
+pub(crate) fn recovered_state(server: &Server) -> String {
+    state_hash(server, "recovered")
+}
+
+/// The hash of the state that this run of the server has left at its clean end.
+#[track_caller]
+pub(crate) fn stopped_state(server: &Server) -> String {
+    state_hash(server, "stopped")
+}
+
+/// The state hash in the server's own line with this message, which must be there.
+#[track_caller]
+fn state_hash(server: &Server, message: &str) -> String {
     let text = server.stderr();
-    let (_, behind) = text.rsplit_once(&format!("{field}=")).expect("it was logged");
-    behind.split_whitespace().next().unwrap().to_owned()
+    let line = text.lines().find(|line| line.contains(&format!("booking_manager: {message}")));
+    let line = line.unwrap_or_else(|| panic!("{message:?} is not logged:\n{text}"));
+    let (_, rest) = line.split_once("state_hash=").expect("it tells the state hash");
+    let digits: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+    assert_eq!(digits.len(), 32, "not a state hash: {digits:?}");
+    digits
 }
 
 /// Writes to the log until `done`: names as long as they may be, bookings made and given back.
+#[track_caller]
 pub(crate) fn fill_the_log(server: &Server, what: &str, done: impl Fn() -> bool) {
+    let world = World::create(server, WRITERS, WRITERS);
+    let show = world.show();
     let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        for _ in 0..4 {
+    let is_done = thread::scope(|scope| {
+        for (user, seat) in world.users.iter().zip(&show.tickets) {
             scope.spawn(|| {
                 let client = server.client();
-                let (user, show) = (client.create_user(), client.create_show(1));
                 while !stop.load(Ordering::Relaxed) {
-                    rename(&client, &user, 200);
-                    let booking = client.hold(&user, &show.id, &show.tickets[..1]);
-                    client.cancel(&booking, &user).expect(200);
+                    write_some(&client, user, &show.id, seat);
                 }
             });
         }
-        wait_until(LIMIT, what, done);
+        let is_done = is_done_while_the_log_grows(server, done);
         stop.store(true, Ordering::Relaxed);
+        is_done
     });
+    assert!(is_done, "the log stands still or has grown long in vain until {what}");
 }
 
-/// Gives a user a name as long as it may be.
-fn rename(client: &Client, user: &str, status: u16) {
+/// Waits for `done`; gives up on a log that stands still, or that has grown for long and by much.
+fn is_done_while_the_log_grows(server: &Server, done: impl Fn() -> bool) -> bool {
+    let durable = || server.stats()["wal"]["durable_lsn"].as_u64().expect("a position");
+    let (start, first) = (now(), durable());
+    let (mut grown_at, mut last) = (start, first);
+    let mut is_done = false;
+    wait_until(Duration::MAX, "it is done or in vain", || {
+        let durable = durable();
+        if durable > last {
+            (grown_at, last) = (now(), durable);
+        }
+        is_done = done();
+        let is_long = start.elapsed() > FILLING_LIMIT && last - first > FILLING_BYTES;
+        is_done || is_long || grown_at.elapsed() > STANDSTILL_LIMIT
+    });
+    is_done
+}
+
+fn write_some(client: &Client, user: &str, event: &str, seat: &str) {
+    send_when_there_is_room(client, &long_name(user)).expect(200);
+    let held = send_when_there_is_room(client, &Call::book(user, event, &[seat])).expect(201);
+    let cancel = format!("/api/bookings/{}/cancel", held.str("booking_id"));
+    send_when_there_is_room(client, &Call::post(&cancel, &json!({"user_id": user}))).expect(200);
+}
+
+/// Sends, and again while the log has no room: whoever writes fast enters a segment before the next
+/// one is ready, and is rightly refused.
+fn send_when_there_is_room(client: &Client, call: &Call) -> Reply {
+    let mut reply = client.send(call);
+    wait_until(STANDSTILL_LIMIT, "the log has room", || {
+        let is_refused = reply.status == 503 && reply.code() == "storage_unavailable";
+        if is_refused {
+            reply = client.send(call);
+        }
+        !is_refused
+    });
+    reply
+}
+
+/// The request to give a user a name as long as it may be.
+pub(crate) fn long_name(user: &str) -> Call {
     let profile = json!({"email": fresh_email(), "name": "\u{1f3ab}".repeat(200)});
-    client.put(&format!("/api/users/{user}"), &profile).expect(status);
+    Call::new("PUT", &format!("/api/users/{user}")).json(&profile.to_string())
 }
