@@ -19,17 +19,24 @@ use wal::Reader;
 
 use crate::audit::expect_sound;
 use crate::harness::{Reply, Server, Settings, now, observe_for, unix_millis, wait_until};
-use crate::means::{LIMIT, run, skipped};
+use crate::means::{LIMIT, quick_directory, run, skipped};
 
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/faults/stepped_clock.c");
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
-/// What the harness, a busy machine and rounding may be off, in milliseconds.
-const SLACK: i64 = 5_000;
+/// How far the machine's own time of day may be set by somebody else meanwhile, in milliseconds.
+const SLACK: i64 = 1_000;
+/// What is lost of times that are told in whole milliseconds, a few of which are compared.
+const ROUNDING: i64 = 3;
+const ROUNDED: Duration = Duration::from_millis(ROUNDING.unsigned_abs());
+/// A log of which two segments are made.
+const DATA_BYTES: u64 = 256 << 20;
 
 /// The clocks of one server, and the directory of its log.
 struct Clocks {
+    /// Of the library, which may not be executed from everywhere.
     directory: TempDir,
+    data: TempDir,
     library: PathBuf,
     steps: File,
     /// Of the time of day and of the time since boot, in milliseconds.
@@ -48,7 +55,8 @@ impl Clocks {
             return None;
         }
         let steps = File::create(directory.path().join("steps")).unwrap();
-        let clocks = Self { directory, library, steps, now: (0, 0) };
+        let data = quick_directory(DATA_BYTES);
+        let clocks = Self { directory, data, library, steps, now: (0, 0) };
         clocks.write();
         Some(clocks)
     }
@@ -77,14 +85,14 @@ impl Clocks {
             .hold_ttl_seconds(hold_ttl_seconds)
             .env("LD_PRELOAD", self.library.display())
             .env("STEPPED_CLOCK", self.directory.path().join("steps").display())
-            .data_dir(&self.directory.path().join("data"))
+            .data_dir(&self.data.path().join("data"))
             .start()
     }
 
     /// Sound, and no record is older than one of an earlier life.
     #[track_caller]
     fn check_log(&self) {
-        let directory = self.directory.path().join("data");
+        let directory = self.data.path().join("data");
         expect_sound(&directory);
         let mut reader = Reader::open(&directory).unwrap();
         let bases: Vec<_> =
@@ -111,10 +119,15 @@ fn millis(reply: &Reply, member: &str) -> i64 {
     time.as_millisecond()
 }
 
-/// Fails the test unless two times are the same but for slack.
+fn whole_millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).expect("less than centuries")
+}
+
+/// Fails the test unless a number of milliseconds lies between two others, but for so many.
 #[track_caller]
-fn expect_close(one: i64, other: i64, what: &str) {
-    assert!((one - other).abs() < SLACK, "{what}: {one} and {other} are {} apart", one - other);
+fn expect_between(low: i64, millis: i64, high: i64, slack: i64, what: &str) {
+    let fits = (low - slack..=high + slack).contains(&millis);
+    assert!(fits, "{what}: {millis} is not between {low} and {high}");
 }
 
 /// The time that the server's newest log line bears.
@@ -129,10 +142,12 @@ fn newest_line(server: &Server) -> i64 {
 #[track_caller]
 fn expect_stepped(server: &Server, millis: i64) {
     wait_until(LIMIT, "the process sees the step", || {
+        let before = unix_millis();
         // A refusal of the admin socket is not logged; a snapshot, or that there is none, is.
         server.create_user();
         let _ = crate::audit::ask_for_snapshot(&server.data_dir());
-        (newest_line(server) - unix_millis() - millis).abs() < SLACK
+        let line = newest_line(server) - millis;
+        (before - SLACK..=unix_millis() + SLACK).contains(&line)
     });
 }
 
@@ -143,18 +158,39 @@ struct Timed {
     expires_at: String,
     sent: Instant,
     answered: Instant,
+    /// The same by the machine's time of day.
+    sent_at: i64,
+    answered_at: i64,
 }
 
 fn hold(server: &Server) -> (Timed, Reply) {
     let (user, show) = (server.create_user(), server.create_show(1));
-    let sent = now();
+    let (sent, sent_at) = (now(), unix_millis());
     let reply = server.book(&user, &show.id, &show.tickets).expect(201);
     let booking = reply.str("booking_id").to_owned();
     let expires_at = reply.str("expires_at").to_owned();
-    (Timed { booking, user, expires_at, sent, answered: now() }, reply)
+    let (answered, answered_at) = (now(), unix_millis());
+    (Timed { booking, user, expires_at, sent, answered, sent_at, answered_at }, reply)
 }
 
 impl Timed {
+    /// Fails the test unless the deadline lies so many milliseconds behind the request, by the
+    /// machine's time of day.
+    #[track_caller]
+    fn expect_deadline_after(&self, millis: i64, what: &str) {
+        let expires_at: jiff::Timestamp = self.expires_at.parse().expect("RFC 3339");
+        let made_at = expires_at.as_millisecond() - millis;
+        expect_between(self.sent_at, made_at, self.answered_at, SLACK, what);
+    }
+
+    /// Fails the test unless so many milliseconds passed between an earlier request and this one.
+    #[track_caller]
+    fn expect_made_after(&self, earlier: &Self, millis: i64, what: &str) {
+        let least = whole_millis(self.sent - earlier.answered);
+        let most = whole_millis(self.answered - earlier.sent);
+        expect_between(least, millis, most, ROUNDING, what);
+    }
+
     /// Fails the test unless the booking has this status, and its deadline as it was told.
     #[track_caller]
     fn expect(&self, server: &Server, status: &str) {
@@ -163,22 +199,27 @@ impl Timed {
         assert_eq!(read.str("expires_at"), self.expires_at);
     }
 
+    /// Whether the hold has ended; it must have after its deadline, and not before.
+    #[track_caller]
+    fn has_ended(&self, server: &Server, ttl: Duration) -> bool {
+        let before = now();
+        let read = server.booking(&self.booking).expect(200);
+        let after = now();
+        assert_eq!(read.str("expires_at"), self.expires_at);
+        let expired = read.str("status") == "expired";
+        if expired {
+            assert!(after + ROUNDED >= self.sent + ttl, "it ended early");
+        } else {
+            assert_eq!(read.str("status"), "pending", "{}", read.text);
+            assert!(before < self.answered + ttl + ROUNDED, "it ended late");
+        }
+        expired
+    }
+
     /// The hold is pending up to its deadline, not after it, and cannot be confirmed then.
     #[track_caller]
     fn expect_to_end_after(&self, server: &Server, ttl: Duration) {
-        wait_until(LIMIT + ttl, "the hold has ended", || {
-            let before = now();
-            let read = server.booking(&self.booking).expect(200);
-            let after = now();
-            assert_eq!(read.str("expires_at"), self.expires_at);
-            let expired = read.str("status") == "expired";
-            if expired {
-                assert!(after >= self.sent + ttl, "it ended early");
-            } else {
-                assert!(before < self.answered + ttl, "it ended late");
-            }
-            expired
-        });
+        wait_until(LIMIT + ttl, "the hold has ended", || self.has_ended(server, ttl));
         server.confirm(&self.booking, &self.user).expect_refusal(409, "booking_expired");
     }
 }
@@ -188,15 +229,15 @@ fn steps_of_the_time_of_day_change_nothing_in_a_running_server() {
     const TTL: Duration = Duration::from_secs(6);
     let Some(mut clocks) = Clocks::new() else { return };
     let server = clocks.server(6);
-    let (first, told) = hold(&server);
-    expect_close(millis(&told, "expires_at"), unix_millis() + 6_000, "a deadline");
+    let (first, _) = hold(&server);
+    first.expect_deadline_after(6_000, "a deadline");
     for step in [HOUR, -HOUR, DAY, -DAY] {
         clocks.step_wall(step);
         expect_stepped(&server, step);
         let (made, told) = hold(&server);
-        expect_close(millis(&told, "expires_at"), unix_millis() + 6_000, "a later deadline");
+        made.expect_deadline_after(6_000, "a later deadline");
         assert!(told.json["expires_in_ms"].as_u64() <= Some(6_000), "{}", told.text);
-        made.expect(&server, "pending");
+        made.has_ended(&server, TTL);
     }
     first.expect_to_end_after(&server, TTL);
     let (last, _) = hold(&server);
@@ -211,14 +252,14 @@ fn a_machine_that_was_suspended_has_not_stopped_the_time() {
     let Some(mut clocks) = Clocks::new() else { return };
     let server = clocks.server(600);
     let (held, told) = hold(&server);
-    clocks.step_boot(599_000 - SLACK);
-    held.expect(&server, "pending");
-    clocks.step_boot(601_000);
-    server.confirm(&held.booking, &held.user).expect_refusal(409, "booking_expired");
-    held.expect(&server, "expired");
-    let (_, later) = hold(&server);
-    let passed = millis(&later, "expires_at") - millis(&told, "expires_at");
-    expect_close(passed, 601_000, "the time that passed");
+    clocks.step_boot(597_000);
+    held.expect_to_end_after(&server, Duration::from_secs(3));
+    let (later, told_later) = hold(&server);
+    let passed = millis(&told_later, "expires_at") - millis(&told, "expires_at");
+    later.expect_made_after(&held, passed - 597_000, "the time that passed");
+    clocks.step_boot(597_000 + 601_000);
+    server.confirm(&later.booking, &later.user).expect_refusal(409, "booking_expired");
+    later.expect(&server, "expired");
     drop(server);
     clocks.check_log();
 }
@@ -231,8 +272,8 @@ fn a_restart_of_the_machine_neither_ends_nor_lengthens_a_hold() {
     for boot in [30 * DAY, 0, HOUR] {
         clocks.step_boot(boot);
         let mut server = clocks.server(600);
-        let (held, told) = hold(&server);
-        expect_close(millis(&told, "expires_at"), unix_millis() + 600_000, "a deadline");
+        let (held, _) = hold(&server);
+        held.expect_deadline_after(600_000, "a deadline");
         if let Some(earlier) = before.replace(held) {
             Timed::expect(&earlier, &server, "pending");
         }
@@ -270,6 +311,7 @@ fn a_time_of_day_that_went_back_between_two_lives_revives_nothing() {
     let mut server = clocks.server(600);
     let (held, told) = hold(&server);
     let mut newest = millis(&told, "created_at");
+    let mut begun = held.sent;
     server.kill9();
     for step in [-HOUR, -DAY] {
         clocks.step_wall(step);
@@ -278,12 +320,13 @@ fn a_time_of_day_that_went_back_between_two_lives_revives_nothing() {
         ended.expect(&server, "expired");
         server.confirm(&ended.booking, &ended.user).expect_refusal(409, "booking_expired");
         held.expect(&server, "pending");
-        let (_, told) = hold(&server);
+        let (later, told) = hold(&server);
         let made = millis(&told, "created_at");
         assert!(made >= newest, "made at {made}, and the log knows {newest}");
         assert_eq!(millis(&told, "expires_at"), made + 600_000);
-        expect_close(made, newest, "the time of a life that began at once");
-        newest = made;
+        let most = newest + whole_millis(later.answered - begun);
+        expect_between(newest, made, most, ROUNDING, "a time that goes on");
+        (newest, begun) = (made, later.sent);
         server.kill9();
     }
     clocks.check_log();
@@ -301,14 +344,16 @@ fn a_time_of_day_that_went_forward_between_two_lives_ends_what_was_due() {
     let mut server = clocks.server(600);
     held.expect(&server, "expired");
     server.confirm(&held.booking, &held.user).expect_refusal(409, "booking_expired");
-    let (_, told) = hold(&server);
-    expect_close(millis(&told, "expires_at"), unix_millis() + HOUR + 600_000, "a deadline");
+    let (ahead, told) = hold(&server);
+    ahead.expect_deadline_after(HOUR + 600_000, "a deadline");
     server.kill9();
     clocks.step_wall(0);
     let server = clocks.server(600);
     held.expect(&server, "expired");
-    let (_, told) = hold(&server);
-    expect_close(millis(&told, "expires_at"), unix_millis() + HOUR + 600_000, "not back");
+    let (last, told_last) = hold(&server);
+    // The time goes on from that of the life before, without the time between the two.
+    let (least, most) = (millis(&told, "expires_at"), last.answered_at + HOUR + 600_000);
+    expect_between(least, millis(&told_last, "expires_at"), most, SLACK, "not back");
     drop(server);
     clocks.check_log();
 }
@@ -333,8 +378,8 @@ fn a_process_that_was_stopped_across_a_deadline_confirms_nothing() {
     kill_process(pid, Signal::CONT).unwrap();
     confirmation.join().unwrap().expect_refusal(409, "booking_expired");
     held.expect(&server, "expired");
-    let (_, told) = hold(&server);
-    expect_close(millis(&told, "expires_at"), unix_millis() + 2_000, "a new deadline");
+    let (later, _) = hold(&server);
+    later.expect_deadline_after(2_000, "a new deadline");
     drop(server);
     clocks.check_log();
 }

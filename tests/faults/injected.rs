@@ -25,7 +25,7 @@ use tempfile::TempDir;
 
 use crate::audit::{Sound, expect_sound, logged, restart_soundly};
 use crate::harness::{Server, Settings};
-use crate::means::{Extent, extent, quick_place, report, skipped};
+use crate::means::{Extent, extent, quick_directory, report, skipped};
 use crate::script::{Length, Played, Told, end_of, play};
 use crate::trace::{Role, Strace, after_fault, calls, is_possible, launcher};
 
@@ -144,8 +144,7 @@ fn settings() -> Settings {
 }
 
 fn directory() -> TempDir {
-    let place = quick_place(PLACE_BYTES);
-    TempDir::with_prefix_in("booking-manager-faults-", place).expect("a temporary directory")
+    quick_directory(PLACE_BYTES)
 }
 
 /// Copies the files of a data directory.

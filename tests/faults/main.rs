@@ -10,7 +10,8 @@
 //! | [`clocks`] | the time of day and the time since boot step; the process is suspended | a C compiler, x86-64 |
 //!
 //! `btrfs-progs` and `strace` are installed from Debian's packages where they are missing and the
-//! tests run as root. Where the right or the means for a test is missing, it says so and shows nothing.
+//! tests run as root. Where the right or the means for a test is missing, it says so and shows nothing;
+//! with `FAULTS_REQUIRED=1` it fails.
 //!
 //! A run takes a sample of what could be tried, by a seed that it prints. `FAULTS=long` tries
 //! everything, which takes long: `FAULTS=long cargo test --test faults -- --nocapture`.

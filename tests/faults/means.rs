@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use rustix::process::getuid;
+use tempfile::TempDir;
 
 /// Waits for what takes long only on a machine that is busy with other things.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -38,8 +39,19 @@ pub(crate) fn by_extent<T>(quick: T, long: T) -> T {
     }
 }
 
-/// Says why a test shows nothing here.
+/// Whether what a test needs must be here: by `FAULTS_REQUIRED=1`.
+fn is_required() -> bool {
+    match std::env::var("FAULTS_REQUIRED").as_deref() {
+        Err(_) | Ok("" | "0") => false,
+        Ok("1") => true,
+        Ok(other) => panic!("FAULTS_REQUIRED={other}: expected 0 or 1"),
+    }
+}
+
+/// Says why a test shows nothing here, which fails it where all of them must show something.
+#[track_caller]
 pub(crate) fn skipped(why: &str) {
+    assert!(!is_required(), "FAULTS_REQUIRED=1, and this test cannot run here: {why}");
     let _ = writeln!(stderr(), "skipped: {why}");
 }
 
@@ -86,6 +98,12 @@ pub(crate) fn run(command: &mut Command) -> Result<String, String> {
         return Ok(text(&output.stdout));
     }
     Err(format!("{command:?}: {}: {}", output.status, text(&output.stderr)))
+}
+
+/// A directory where so many bytes can be written quickly, for tests that crash no machine.
+pub(crate) fn quick_directory(bytes: u64) -> TempDir {
+    let directory = TempDir::with_prefix_in("booking-manager-quick-", quick_place(bytes));
+    directory.expect("a temporary directory")
 }
 
 /// Where files may be made quickly: in memory if there is room for so many bytes. What is tested is

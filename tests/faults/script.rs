@@ -260,6 +260,10 @@ impl Play<'_> {
         let made = self.server.data_dir().join("wal-0000000000200000.seg");
         let mut healthy = true;
         wait_until(LIMIT, "the next segment is made, or the log has failed", || {
+            // If there was no room so far, nobody has entered the segment before it.
+            if !made.exists() {
+                self.enlarge();
+            }
             healthy = self.is_healthy();
             !healthy || made.exists()
         });

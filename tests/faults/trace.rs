@@ -59,11 +59,35 @@ impl Role {
 /// Why not, for a test that is skipped.
 pub(crate) fn is_possible() -> Result<(), String> {
     let strace = program("strace", "strace")?;
-    let traced = Command::new(strace).args(["-qq", "-o", "/dev/null", "true"]).output();
-    match traced {
-        Ok(output) if output.status.success() => Ok(()),
-        other => Err(format!("tracing is not permitted: {other:?}")),
+    // As the servers will be, it is no child of the tracer, which may make a difference.
+    let mut sibling = Command::new("cat");
+    let mut sibling = sibling.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("cat");
+    let mut strace = Command::new(strace);
+    strace.args(["-qq", "-o", "/dev/null", "-p"]).arg(sibling.id().to_string());
+    strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut strace = strace.spawn().expect("strace starts");
+    let process = PathBuf::from(format!("/proc/{}", sibling.id()));
+    let mut refused = None;
+    wait_until(LIMIT, "strace has the process or may not", || {
+        refused = strace.try_wait().expect("one's own child");
+        refused.is_some() || is_traced(&process)
+    });
+    // The end of its input is its own end, and that of the tracer.
+    drop(sibling.stdin.take());
+    sibling.wait().expect("one's own child");
+    let output = strace.wait_with_output().expect("one's own child");
+    match refused {
+        None => Ok(()),
+        Some(_) => Err(format!("tracing is not permitted: {output:?}")),
     }
+}
+
+/// Whether a process or thread, named by its directory in /proc, has a tracer, or has ended.
+fn is_traced(process: &Path) -> bool {
+    fs::read_to_string(process.join("status")).map_or(true, |status| {
+        let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
+        tracer.is_some_and(|pid| pid.trim() != "0")
+    })
 }
 
 fn options(fault: Option<&str>, output: &Path) -> Vec<String> {
@@ -92,14 +116,8 @@ impl Strace {
         strace.arg(thread.file_name().expect("the thread's number"));
         strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let attached = Self(strace.spawn().expect("strace starts"));
-        wait_until(LIMIT, "strace has the thread", || {
-            let Ok(status) = fs::read_to_string(thread.join("status")) else {
-                // A fault that was met at once has ended the process.
-                return true;
-            };
-            let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"));
-            tracer.is_some_and(|pid| pid.trim() != "0")
-        });
+        // A fault that was met at once has ended the process.
+        wait_until(LIMIT, "strace has the thread", || is_traced(&thread));
         attached
     }
 }

@@ -6,12 +6,14 @@ use std::thread;
 use std::time::Duration;
 
 use booking_manager::domain::EventNumber;
+use tempfile::TempDir;
 
 use super::checker::Round;
 use super::crowd::Member;
 use super::edge::Watcher;
 use super::harness::{Server, Settings, wait_until};
 use super::history::{Moment, Operation, Outcome, Silence};
+use super::means::quick_directory;
 use super::records::LogReader;
 use super::server_clock::ServerClock;
 use super::stopwatch::Stopwatch;
@@ -20,8 +22,10 @@ use super::world::{Show, World};
 /// The seats of the events on sale; the last is the one that few want.
 const SEATS: [usize; 5] = [12, 60, 240, 240, 240];
 /// How long a round may take at most.
-const ROUND_LIMIT: Duration = Duration::from_secs(900);
+const ROUND_LIMIT: Duration = Duration::from_secs(3_600);
 const USERS: usize = 48;
+/// What of the log may be kept at a time, and snapshots beside it.
+const DATA_BYTES: u64 = 2 << 30;
 
 /// How a round ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +40,9 @@ pub(crate) enum RoundEnd {
 #[derive(Debug)]
 pub(crate) struct Course {
     server: Server,
+    /// Where the server's data is: on a disk that is slow holds lapse before anybody can use them.
+    _data: TempDir,
+    hold: Duration,
     world: Arc<World>,
     stopwatch: Stopwatch,
     clock: ServerClock,
@@ -49,7 +56,9 @@ pub(crate) struct Course {
 impl Course {
     /// Starts a server whose holds last so long.
     pub(crate) fn start(hold_seconds: u32, members: usize, watchers: usize, seed: u64) -> Self {
+        let data = quick_directory(DATA_BYTES);
         let server = Settings::new()
+            .data_dir(&data.path().join("data"))
             .hold_ttl_seconds(hold_seconds)
             // More threads than cores: they lose their core in the middle of a step.
             .env("HTTP_THREADS", 4)
@@ -68,6 +77,8 @@ impl Course {
             members: (0..members).map(member).collect(),
             watchers: (0..watchers as u64).map(watcher).collect(),
             server,
+            _data: data,
+            hold: Duration::from_secs(hold_seconds.into()),
             world: Arc::clone(&world),
             stopwatch,
             clock,
@@ -75,7 +86,7 @@ impl Course {
         }
     }
 
-    /// Lets the clients act until so many more operations are recorded.
+    /// Lets the clients act until so many more operations are recorded, and holds could lapse.
     pub(crate) fn round(&mut self, operations: u64, end: RoundEnd) -> Round {
         let clock = self.clock;
         let shows: Vec<_> = SEATS.iter().map(|seats| Show::create(&self.server, *seats)).collect();
@@ -101,7 +112,8 @@ impl Course {
 
     /// Runs all clients to the end of the round; the moment at which the server was killed.
     fn let_act(&mut self, quota: u64, end: RoundEnd) -> Moment {
-        let Self { server, world, stopwatch, members, watchers, .. } = self;
+        let Self { server, world, stopwatch, members, watchers, hold, .. } = self;
+        let earliest = stopwatch.now().after(2 * *hold);
         let acting = AtomicUsize::new(members.len());
         world.stop.store(false, Ordering::Relaxed);
         thread::scope(|scope| {
@@ -115,7 +127,8 @@ impl Course {
             for watcher in watchers {
                 scope.spawn(|| watcher.act());
             }
-            let done = || world.recorded.load(Ordering::Relaxed) >= quota;
+            let done =
+                || world.recorded.load(Ordering::Relaxed) >= quota && stopwatch.now() >= earliest;
             let lone = || acting.load(Ordering::Relaxed) == 0;
             wait_until(ROUND_LIMIT, "the round is over", || {
                 renew_shows(server, world);

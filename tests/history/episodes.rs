@@ -11,6 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::harness::{Server, Settings, observe_for};
 use super::history::{Ending, Operation, Said};
+use super::means::quick_directory;
 use super::recorder::Recorder;
 use super::requests::{self, Request};
 use super::server_clock::ServerClock;
@@ -24,6 +25,8 @@ const OPERATIONS_EACH: u32 = 26;
 const AT_A_TIME: u64 = 12;
 /// How long a client rests at most between two requests.
 const REST_MICROS_MAX: u64 = 400_000;
+/// A log of which two segments are made.
+const DATA_BYTES: u64 = 256 << 20;
 
 /// One of them.
 #[derive(Clone, Debug)]
@@ -33,7 +36,10 @@ pub(crate) struct Episode {
 
 /// So many times as many episodes as go on at a time, of one server, and its clock.
 pub(crate) fn record(times: u64) -> (Vec<Episode>, ServerClock) {
-    let server = Settings::new().hold_ttl_seconds(1).env("HTTP_THREADS", 4).start();
+    // On a disk that is slow holds lapse before anybody can use them.
+    let data = quick_directory(DATA_BYTES);
+    let settings = Settings::new().data_dir(&data.path().join("data"));
+    let server = settings.hold_ttl_seconds(1).env("HTTP_THREADS", 4).start();
     let stopwatch = Stopwatch::start();
     let world = Arc::new(World::create(&server, 3));
     let clock = ServerClock::measure(server.address(), stopwatch);

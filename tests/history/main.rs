@@ -42,6 +42,12 @@ mod history;
 mod judge;
 mod keys;
 mod matching;
+#[allow(
+    dead_code,
+    reason = "shared with the tests of faults and of the mirror, each of which uses another part"
+)]
+#[path = "../faults/means.rs"]
+mod means;
 mod model;
 mod rare;
 mod recorder;

@@ -152,7 +152,7 @@ impl<'r> Matching<'r> {
 }
 
 /// Whether the record can be what was asked for.
-fn fits(asked: &Asked, record: &Record) -> bool {
+pub(crate) fn fits(asked: &Asked, record: &Record) -> bool {
     match (asked, &record.deed) {
         (
             Asked::Hold { user, event, slots },

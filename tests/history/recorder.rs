@@ -11,21 +11,14 @@ use super::stopwatch::Stopwatch;
 use super::wire::{Connection, Letter, NoLetter, PATIENCE};
 use super::world::World;
 
-/// Which of a client's two connections.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Line {
-    First,
-    Second,
-}
-
 /// A client.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     world: Arc<World>,
     stopwatch: Stopwatch,
     address: String,
-    first: Option<Connection>,
-    second: Option<Connection>,
+    /// Kept from one request to the next.
+    connection: Option<Connection>,
     operations: Vec<Operation>,
     /// Nobody listens any more.
     is_gone: bool,
@@ -37,8 +30,7 @@ impl Recorder {
             world: Arc::clone(world),
             stopwatch,
             address: String::new(),
-            first: None,
-            second: None,
+            connection: None,
             operations: Vec::new(),
             is_gone: true,
         }
@@ -47,7 +39,7 @@ impl Recorder {
     /// Goes to a server that was started at this address.
     pub(crate) fn go_to(&mut self, address: &str) {
         self.address = address.to_owned();
-        (self.first, self.second, self.is_gone) = (None, None, false);
+        (self.connection, self.is_gone) = (None, false);
     }
 
     /// Whether the server is gone.
@@ -67,7 +59,7 @@ impl Recorder {
     /// Sends all requests at once and reads their answers in order. Returns what became of them;
     /// nothing if the server is gone.
     pub(crate) fn ask(&mut self, requests: &[Request]) -> &[Operation] {
-        let Some(mut connection) = self.take_line(Line::First) else {
+        let Some(mut connection) = self.take_connection() else {
             return &[];
         };
         let bytes: Vec<u8> = requests.iter().flat_map(|r| r.bytes.iter().copied()).collect();
@@ -83,27 +75,28 @@ impl Recorder {
             self.record(request, begun, received, lost);
         }
         if is_open {
-            self.first = Some(connection);
+            self.connection = Some(connection);
         }
         &self.operations[before..]
     }
 
-    /// Sends the same request on both connections before it reads an answer.
+    /// Sends the same request on two connections before it reads an answer. Only one of them is
+    /// kept: another one, which is seldom used, the server would close in between.
     pub(crate) fn ask_twice(&mut self, request: &Request) -> &[Operation] {
         let before = self.operations.len();
-        let lines = [Line::First, Line::Second].map(|line| {
-            let mut connection = self.take_line(line)?;
+        let lines = [(); 2].map(|()| {
+            let mut connection = self.take_connection()?;
             let begun = self.now();
             connection.send(&request.bytes);
-            Some((line, connection, begun))
+            Some((connection, begun))
         });
-        for (line, mut connection, begun) in lines.into_iter().flatten() {
+        for (mut connection, begun) in lines.into_iter().flatten() {
             let received = connection.receive(PATIENCE);
             let is_open = received.is_ok();
             let lost = Silence::Lost(self.now());
             self.record(request, begun, received, lost);
             if is_open {
-                *self.line(line) = Some(connection);
+                self.connection = Some(connection);
             }
         }
         &self.operations[before..]
@@ -115,14 +108,14 @@ impl Recorder {
         request: &Request,
         patience: Duration,
     ) -> &[Operation] {
-        let Some(mut connection) = self.take_line(Line::First) else {
+        let Some(mut connection) = self.take_connection() else {
             return &[];
         };
         let begun = self.now();
         connection.send(&request.bytes);
         let received = connection.receive(patience);
         if received.is_ok() {
-            self.first = Some(connection);
+            self.connection = Some(connection);
         }
         self.record(request, begun, received, Silence::Impatient);
         self.operations.last().map(std::slice::from_ref).unwrap_or_default()
@@ -130,7 +123,7 @@ impl Recorder {
 
     /// Closes the connection as soon as the request is sent.
     pub(crate) fn hang_up(&mut self, request: &Request) {
-        if let Some(mut connection) = self.take_line(Line::First) {
+        if let Some(mut connection) = self.take_connection() {
             let begun = self.now();
             connection.send(&request.bytes);
             self.record(request, begun, Err(NoLetter::Late), Silence::HungUp);
@@ -139,7 +132,7 @@ impl Recorder {
 
     /// Closes the connection when a part of the request is sent.
     pub(crate) fn send_half(&mut self, request: &Request) {
-        if let Some(mut connection) = self.take_line(Line::First) {
+        if let Some(mut connection) = self.take_connection() {
             let begun = self.now();
             connection.send(&request.bytes[..request.bytes.len() - 1]);
             self.push(Operation {
@@ -151,16 +144,9 @@ impl Recorder {
         }
     }
 
-    fn line(&mut self, line: Line) -> &mut Option<Connection> {
-        match line {
-            Line::First => &mut self.first,
-            Line::Second => &mut self.second,
-        }
-    }
-
-    /// A connection, made anew if there is none; `None` if nobody listens.
-    fn take_line(&mut self, line: Line) -> Option<Connection> {
-        let connection = self.line(line).take().or_else(|| Connection::open(&self.address));
+    /// The connection, made anew if there is none; `None` if nobody listens.
+    fn take_connection(&mut self) -> Option<Connection> {
+        let connection = self.connection.take().or_else(|| Connection::open(&self.address));
         self.is_gone = connection.is_none();
         connection
     }

@@ -63,9 +63,15 @@ impl Story {
     /// Requests that made a booking at the position that their answer says.
     pub(crate) fn made(&self) -> Vec<Spot> {
         self.answered(|story, spot, _, answer| {
-            matches!(answer.said, Said::Made(..))
-                && !answer.replayed
-                && story.record_at(spot.0, answer.position).is_some()
+            let Said::Made(seen, _) = &answer.said else {
+                return false;
+            };
+            // That of a hold which another thread has finished may be somebody else's record.
+            let own = story.record_at(spot.0, answer.position).is_some_and(|place| {
+                let deed = &story.rounds[spot.0].records[place].deed;
+                matches!(deed, Deed::Held { booking, .. } if *booking == seen.id)
+            });
+            own && !answer.replayed
         })
     }
 
@@ -137,12 +143,15 @@ impl Story {
     }
 
     /// A moment at which everything below `after` had been visible to somebody, and the position
-    /// that an operation which begins then has at least.
-    pub(crate) fn moment_behind(&self, round: usize, after: u64) -> Option<(Moment, u64)> {
-        let answers = self.rounds[round].operations.iter().filter(|o| !o.asked.is_write());
+    /// that an operation which begins then has at least; for that at `spot`, which is to be moved
+    /// and so bears no witness.
+    pub(crate) fn moment_behind(&self, (round, place): Spot, after: u64) -> Option<(Moment, u64)> {
+        let (before, behind) = self.rounds[round].operations.split_at(place);
+        let others = before.iter().chain(&behind[1..]);
+        let answers = others.clone().filter(|o| !o.asked.is_write());
         let answers = answers.filter_map(Operation::answer).filter(|a| a.position > after);
         let first = answers.min_by_key(|answer| answer.at)?;
-        let all = self.rounds[round].operations.iter().filter_map(Operation::answer);
+        let all = others.filter_map(Operation::answer);
         let highest = all.filter(|a| a.at <= first.at).map(|a| a.position).max()?;
         Some((Moment(first.at.0 + 1), highest + 1))
     }

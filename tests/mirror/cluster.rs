@@ -21,8 +21,9 @@ use tokio_postgres::{Client, NoTls, Row};
 
 use super::harness::wait_until;
 
-const START_LIMIT: Duration = Duration::from_secs(60);
-const STOP_LIMIT: Duration = Duration::from_secs(30);
+/// After a kill PostgreSQL syncs its whole directory before it takes connections.
+const START_LIMIT: Duration = Duration::from_secs(300);
+const STOP_LIMIT: Duration = Duration::from_secs(300);
 const PREFIX: &str = "booking-mirror-test-";
 const MISSING: &str = "these tests need PostgreSQL 13 or newer: `apt-get install -y postgresql` as root \
                        (initdb and postgres are looked for in /usr/lib/postgresql and in PATH)";

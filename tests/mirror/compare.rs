@@ -8,8 +8,11 @@ use serde_json::{Value, json};
 use super::cluster::Database;
 use super::harness::{Client, World, wait_until};
 
-/// How long the mirror may take to have everything.
-const CATCH_UP_LIMIT: Duration = Duration::from_secs(90);
+/// How long the mirror may take to have everything: a million rows on a slow disk as well.
+const CATCH_UP_LIMIT: Duration = Duration::from_secs(300);
+/// Bookings take less, however slow the disk: one that waits for a PostgreSQL which is locked or
+/// silent takes longer ([`LOCK_LIMIT`](booking_manager::mirror::LOCK_LIMIT) and more).
+pub(crate) const BOOKING_LIMIT: Duration = Duration::from_secs(8);
 
 /// What the server says of its mirror.
 #[track_caller]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::cluster::{Cluster, Database};
-use super::compare::{assert_mirrored, mirror, wait_for_state, wait_until_mirrored};
+use super::compare::{BOOKING_LIMIT, assert_mirrored, mirror, wait_for_state, wait_until_mirrored};
 use super::following::{book, server};
 use super::harness::{Server, World, now, observe_for, wait_until};
 
@@ -61,7 +61,7 @@ fn a_postgresql_that_hangs_in_the_middle_of_a_batch() {
         }
         observe_for(Duration::from_millis(25));
     }
-    assert!(longest < Duration::from_secs(3), "a booking took {longest:?}");
+    assert!(longest < BOOKING_LIMIT, "a booking took {longest:?}");
     let seen = notice(&server);
     // The age of what is not there shows, and not only once the mirror has given up.
     assert!(before["lag_records"].as_u64() > Some(0), "{before}");

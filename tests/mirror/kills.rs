@@ -83,7 +83,7 @@ fn a_database_that_is_dropped_and_made_again_is_filled_again() {
     let cluster = Cluster::start();
     let database = cluster.create();
     let server = server(&database);
-    let world = World::create(&server, 8, 200);
+    let world = World::create(&server, 8, 1_000);
     crowd(&server, &world, Duration::from_millis(500), 5);
     assert_mirrored(&server, &world, &database);
     let name = database.name().to_owned();

@@ -21,6 +21,12 @@ mod hangs;
 mod harness;
 mod images;
 mod kills;
+#[allow(
+    dead_code,
+    reason = "shared with the tests of faults and of histories, each of which uses another part"
+)]
+#[path = "../faults/means.rs"]
+mod means;
 mod obstacles;
 mod retention;
 mod tls;

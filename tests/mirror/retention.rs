@@ -14,6 +14,9 @@ use super::harness::{Server, Settings, World, fresh_email, together, wait_until}
 /// The least there is.
 pub(crate) const SEGMENT_BYTES: u64 = 1 << 20;
 const LIMIT: Duration = Duration::from_secs(90);
+/// So many write at once that they share syncs: where these are slow, what happens while the tables
+/// are being filled must all the same take less than a statement may.
+const WRITERS: usize = 64;
 
 /// A server that keeps of its log what is needed and no more, and makes snapshots when it is asked to.
 fn thrifty(url: String) -> Server {
@@ -47,11 +50,11 @@ pub(crate) fn durable_lsn(server: &Server) -> u64 {
 /// Lets the log grow past a position, by few and long records.
 pub(crate) fn grow_past(server: &Server, world: &World, lsn: u64) {
     let body =
-        |number: usize| json!({"email": fresh_email(), "name": "\u{1d120}".repeat(100 + number)});
+        |number: usize| json!({"email": fresh_email(), "name": "\u{1d120}".repeat(150 + number)});
     while durable_lsn(server) < lsn {
-        together(world.users.len(), |member| {
-            for number in 0..100 {
-                let path = format!("/api/users/{}", world.users[member]);
+        together(WRITERS, |writer| {
+            let path = format!("/api/users/{}", world.users[writer % world.users.len()]);
+            for number in 0..25 {
                 // Where segments are small, the next one may not be ready in time.
                 let reply = server.put(&path, &body(number));
                 assert!(matches!(reply.status, 200 | 503), "{}", reply.text);
