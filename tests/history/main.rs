@@ -42,10 +42,7 @@ mod history;
 mod judge;
 mod keys;
 mod matching;
-#[allow(
-    dead_code,
-    reason = "shared with the tests of faults and of the mirror, each of which uses another part"
-)]
+#[allow(dead_code, reason = "shared with the tests of faults, which use more of it")]
 #[path = "../faults/means.rs"]
 mod means;
 mod model;

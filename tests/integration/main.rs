@@ -30,6 +30,9 @@ mod hostile_bodies;
 mod idle;
 mod known_failures;
 mod large;
+#[allow(dead_code, reason = "shared with the tests of faults, which use more of it")]
+#[path = "../faults/means.rs"]
+mod means;
 mod money;
 mod openapi;
 mod shutdown;

@@ -2,7 +2,6 @@
 //! fails, files that are not what their names say. Nothing of it may cost the log anything.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -13,6 +12,7 @@ use crate::harness::{
     Call, Holds, Load, Server, Settings, World, damage, event_body, files, fill_the_log, long_name,
     recovered_state, refused_snapshot, stopped_state, take_snapshot, wait_until,
 };
+use crate::means::skipped;
 
 const SEGMENT_BYTES: u64 = 1 << 20;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -34,10 +34,6 @@ fn grow(server: &Server, bytes: u64) {
 
 fn lsn(snapshot: &Value) -> u64 {
     snapshot["lsn"].as_u64().expect("a position")
-}
-
-fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 #[test]

@@ -21,10 +21,7 @@ mod hangs;
 mod harness;
 mod images;
 mod kills;
-#[allow(
-    dead_code,
-    reason = "shared with the tests of faults and of histories, each of which uses another part"
-)]
+#[allow(dead_code, reason = "shared with the tests of faults, which use more of it")]
 #[path = "../faults/means.rs"]
 mod means;
 mod obstacles;
