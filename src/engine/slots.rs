@@ -348,7 +348,7 @@ impl Seats {
     }
 
     /// Makes a row whose slots are all taken pending, unless it is decided already.
-    fn admit<L: Ledger>(
+    pub(super) fn admit<L: Ledger>(
         &self,
         turn: Turn<'_, L>,
         number: RowNumber,

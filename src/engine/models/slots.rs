@@ -200,6 +200,54 @@ fn a_hold_that_was_helped_is_its_owners() {
     });
 }
 
+/// What somebody does to a hold that has not taken all of its slots yet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Helping {
+    Drives,
+    /// A mistake: it is decided as it stands, although nobody has seen the rest of its slots taken.
+    DecidesHalfTaken,
+}
+
+/// Somebody meets a hold on the way to the slot that it takes last, helps it, and wants that slot.
+fn a_helper_wants_the_rest(helping: Helping, mistake: Mistake) {
+    explore(Reach::Preemptions(3), move || {
+        let model = Bookings::with(2, 16, mistake);
+        let owner = model.spawn_hold(1, &[0, 1], 0);
+        let helper = Arc::clone(&model);
+        let helper = thread::spawn(move || {
+            if let Some((row, found)) = helper.seats.last_named(SlotIndex::new(0)) {
+                let turn = helper.turn(0);
+                let word = match helping {
+                    Helping::Drives => helper.seats.settle(turn, row, found).unwrap(),
+                    Helping::DecidesHalfTaken => helper.seats.admit(turn, row, found).0,
+                };
+                assert_eq!(word.state(), State::Pending, "nothing stands in its way");
+            }
+            helper.hold(2, &[1], 0)
+        });
+        let (owner, helper) = (owner.join().unwrap(), helper.join().unwrap());
+        assert_eq!(model.audit().len(), 1);
+        assert!(is_made(&owner) ^ is_made(&helper), "slot 1 is there once");
+    });
+}
+
+#[test]
+fn a_hold_that_was_helped_keeps_all_its_slots() {
+    a_helper_wants_the_rest(Helping::Drives, Mistake::None);
+}
+
+#[test]
+#[should_panic(expected = "sold twice")]
+fn a_helper_that_decides_what_is_half_taken_is_found() {
+    a_helper_wants_the_rest(Helping::DecidesHalfTaken, Mistake::None);
+}
+
+#[test]
+#[should_panic(expected = "sold twice")]
+fn a_helper_that_came_late_and_fills_its_place_is_found() {
+    a_helper_wants_the_rest(Helping::Drives, Mistake::FillsWhatWasLost);
+}
+
 #[test]
 fn a_log_without_room_changes_nothing() {
     explore(Reach::Preemptions(3), || {
