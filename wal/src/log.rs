@@ -86,7 +86,7 @@ pub enum SealError {
 ///
 /// Dropping it without [`Log::seal`] stops its threads and leaves the directory as a crash would.
 pub struct Log {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     threads: Mutex<Vec<JoinHandle<()>>>,
     header: SegmentHeader,
     keep_take: u64,

@@ -6,6 +6,9 @@
 //! everybody sleeps, so a client that is not told fails a model. (A background thread that is not woken
 //! does not: parked threads may wake by themselves. That is for `append` as well.) Time is made up (see `stopwatch`), so nothing
 //! waits for the clock.
+//!
+//! Mistakes are kept beside the models that find them, a client's and one of closing: the tests that
+//! must panic.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +27,9 @@ use shuttle::{
 };
 use tempfile::TempDir;
 
-use crate::{Durability, Kind, Log, Lsn, Options, Poison, RecordType, ReserveError, Urgency};
+use crate::{
+    Durability, Kind, Log, Lsn, Options, Poison, RecordType, ReserveError, Urgency, shared::Stop,
+};
 
 const RECORD: RecordType =
     RecordType { kind: Kind::new(Kind::FIRST_FREE), version: 1, ignorable: false };
@@ -48,6 +53,14 @@ fn directory() -> TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
     made.expect("a temporary directory")
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    Answerable,
+    /// A mistake: nobody has synced it yet.
+    Published,
 }
 
 /// A log, who waits for it, and what should be in it.
@@ -116,10 +129,18 @@ impl Scene {
     /// Waits as a server's request does: it asks once, and is then told. (A park would not do: shuttle
     /// lets parked threads wake by themselves as long as another can run.)
     fn wait(&self, end: Lsn) -> Result<(), Poison> {
+        self.wait_until(Waiting::Answerable, end)
+    }
+
+    fn wait_until(&self, waiting: Waiting, end: Lsn) -> Result<(), Poison> {
         self.log.kick();
         let mut told = self.told.lock().expect("no panic");
         loop {
-            if self.log.answerable() >= end {
+            let reached = match waiting {
+                Waiting::Answerable => self.log.answerable(),
+                Waiting::Published => self.log.published(),
+            };
+            if reached >= end {
                 return Ok(());
             }
             if let Some(poison) = self.log.poisoned() {
@@ -148,7 +169,7 @@ impl Scene {
             assert_eq!(expected.next(), Some((record.lsn, record.payload.to_vec())));
             Ok::<_, Infallible>(())
         });
-        assert!(report.expect("a sound log").clean);
+        assert!(report.expect("a sound log").clean, "something stands behind the clean end");
         assert_eq!(expected.next(), None);
     }
 }
@@ -162,13 +183,15 @@ fn bytes() -> usize {
     }
 }
 
-fn appenders_and_waiters(durability: Durability) {
+fn appenders_and_waiters(durability: Durability, waiting: Waiting) {
     let scene = Scene::new(durability);
     let threads = [(); 3].map(|()| {
-        scene.spawn(|scene| {
+        scene.spawn(move |scene| {
             for _ in 0..3 {
                 if let Some(end) = scene.append(bytes()).expect("the log runs") {
-                    scene.wait(end).expect("nothing fails");
+                    scene.wait_until(waiting, end).expect("nothing fails");
+                    let is_durable = scene.log.durable() >= end;
+                    assert!(is_durable || durability != Durability::Commit, "told too early");
                 }
                 scene.look();
             }
@@ -180,14 +203,21 @@ fn appenders_and_waiters(durability: Durability) {
 
 #[test]
 fn what_was_told_to_be_durable_is_there_in_order() {
-    sample(|| appenders_and_waiters(Durability::Commit));
+    sample(|| appenders_and_waiters(Durability::Commit, Waiting::Answerable));
+}
+
+#[test]
+#[should_panic(expected = "told too early")]
+fn a_client_that_does_not_wait_for_the_disk_is_found() {
+    sample(|| appenders_and_waiters(Durability::Commit, Waiting::Published));
 }
 
 #[test]
 fn answers_at_an_interval_or_at_once_arrive_as_well() {
     sample(|| {
         let interval = Durability::Interval(Duration::from_millis(1));
-        appenders_and_waiters(if thread_rng().r#gen() { interval } else { Durability::Os });
+        let durability = if thread_rng().r#gen() { interval } else { Durability::Os };
+        appenders_and_waiters(durability, Waiting::Answerable);
     });
 }
 
@@ -218,9 +248,29 @@ fn old_segments_go_while_others_append() {
     });
 }
 
-#[test]
-fn closing_beside_appenders_loses_nothing() {
-    sample(|| {
+/// In which order a log is closed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Closing {
+    ClosesFirst,
+    /// A mistake: others still append while the syncer writes the clean end.
+    ClosesLast,
+}
+
+impl Closing {
+    fn close(self, log: &Log) {
+        if self == Self::ClosesLast {
+            log.shared.set_stop(Stop::Seal);
+            while log.shared.stop() != Stop::Quit {
+                thread::yield_now();
+            }
+        }
+        let end = log.seal().expect("nothing fails");
+        assert_eq!(log.reserved(), end, "something stands behind the clean end");
+    }
+}
+
+fn close_beside_appenders(closing: Closing) {
+    sample(move || {
         let scene = Scene::new(Durability::Commit);
         let appenders = [(), ()].map(|()| {
             scene.spawn(|scene| {
@@ -233,11 +283,22 @@ fn closing_beside_appenders_loses_nothing() {
                 }
             })
         });
-        let closer = scene.spawn(|scene| scene.log.seal().expect("nothing fails"));
+        let closer = scene.spawn(move |scene| closing.close(&scene.log));
         appenders.into_iter().for_each(|thread| thread.join().expect("no panic"));
         closer.join().expect("no panic");
         scene.seal_and_compare();
     });
+}
+
+#[test]
+fn closing_beside_appenders_loses_nothing() {
+    close_beside_appenders(Closing::ClosesFirst);
+}
+
+#[test]
+#[should_panic(expected = "behind the clean end")]
+fn a_log_that_is_closed_last_is_found() {
+    close_beside_appenders(Closing::ClosesLast);
 }
 
 /// The directory goes away, so that the preparer fails: whoever waits is told, and nobody for ever.
