@@ -24,12 +24,25 @@ use crate::stats::Stats;
 const SCHEDULES: usize = 300;
 const RUNTIMES: usize = 2;
 
+/// What an answer waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaits {
+    WhatItSays,
+    /// A mistake: what it tells may be undone by a crash.
+    WhatWasThereBefore,
+}
+
 /// Creates a user and waits until that may be told.
-async fn request(waiters: &Rc<Waiters>, engine: &Engine, who: &str) {
+async fn request(waiters: &Rc<Waiters>, engine: &Engine, who: &str, awaits: Awaits) {
+    let before = engine.log().reserved();
     let email = Email::parse(&format!("{who}@example.com")).unwrap();
     let answer = engine.create_user(email, PersonName::parse(who).unwrap(), None);
     answer.result.unwrap();
-    settled(waiters, engine.log(), answer.position.wait_for).await.unwrap();
+    let wait_for = match awaits {
+        Awaits::WhatItSays => answer.position.wait_for,
+        Awaits::WhatWasThereBefore => before,
+    };
+    settled(waiters, engine.log(), wait_for).await.unwrap();
     assert!(engine.log().answerable() >= answer.position.wait_for, "told too early");
 }
 
@@ -44,15 +57,16 @@ async fn given_up(waiters: &Rc<Waiters>, engine: &Engine) {
 }
 
 /// One runtime: its two tasks, and requests beside each other.
-fn runtime(shared: &Shared, bell: &Notify, number: usize) {
+fn runtime(shared: &Shared, bell: &Notify, number: usize, awaits: Awaits) {
     let waiters = Rc::new(Waiters::default());
     let engine = shared.engine().unwrap();
     let who = |request: &str| format!("{request}{number}");
     let (first, second, third) = (who("first"), who("second"), who("third"));
+    let request = |who| request(&waiters, engine, who, awaits);
     let clients = async {
-        let together = join(request(&waiters, engine, &first), request(&waiters, engine, &second));
+        let together = join(request(&first), request(&second));
         join(together, given_up(&waiters, engine)).await;
-        request(&waiters, engine, &third).await;
+        request(&third).await;
     };
     let release = waiters.run(shared, bell, Duration::from_secs(3_600));
     let tasks = join(Box::pin(waiters.ask(shared)), Box::pin(release));
@@ -64,7 +78,7 @@ fn runtime(shared: &Shared, bell: &Notify, number: usize) {
     });
 }
 
-fn serve(durability: wal::Durability) {
+fn serve(durability: wal::Durability, awaits: Awaits) {
     // Timers want a runtime to belong to; nobody drives it, so they never end.
     let timers = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let _entered = timers.enter();
@@ -80,7 +94,7 @@ fn serve(durability: wal::Durability) {
             .enumerate()
             .map(|(number, bell)| {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || runtime(&shared, &bell, number))
+                thread::spawn(move || runtime(&shared, &bell, number, awaits))
             })
             .collect();
         for thread in threads {
@@ -92,10 +106,16 @@ fn serve(durability: wal::Durability) {
 
 #[test]
 fn every_answer_leaves_once_it_is_durable() {
-    serve(wal::Durability::Commit);
+    serve(wal::Durability::Commit, Awaits::WhatItSays);
+}
+
+#[test]
+#[should_panic(expected = "told too early")]
+fn an_answer_that_waits_for_less_than_it_says_is_found() {
+    serve(wal::Durability::Commit, Awaits::WhatWasThereBefore);
 }
 
 #[test]
 fn every_answer_leaves_where_none_waits_for_the_disk() {
-    serve(wal::Durability::Os);
+    serve(wal::Durability::Os, Awaits::WhatItSays);
 }
