@@ -205,6 +205,8 @@ fn a_hold_that_was_helped_is_its_owners() {
 enum Helping {
     Drives,
     /// A mistake: it is decided as it stands, although nobody has seen the rest of its slots taken.
+    /// (For loom alone: one in two hundred random schedules shows it.)
+    #[cfg(booking_loom)]
     DecidesHalfTaken,
 }
 
@@ -219,6 +221,7 @@ fn a_helper_wants_the_rest(helping: Helping, mistake: Mistake) {
                 let turn = helper.turn(0);
                 let word = match helping {
                     Helping::Drives => helper.seats.settle(turn, row, found).unwrap(),
+                    #[cfg(booking_loom)]
                     Helping::DecidesHalfTaken => helper.seats.admit(turn, row, found).0,
                 };
                 assert_eq!(word.state(), State::Pending, "nothing stands in its way");
@@ -236,6 +239,7 @@ fn a_hold_that_was_helped_keeps_all_its_slots() {
     a_helper_wants_the_rest(Helping::Drives, Mistake::None);
 }
 
+#[cfg(booking_loom)]
 #[test]
 #[should_panic(expected = "sold twice")]
 fn a_helper_that_decides_what_is_half_taken_is_found() {

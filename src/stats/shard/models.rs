@@ -43,7 +43,9 @@ impl Clearing {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {
     LooksAgain,
-    /// A mistake: what was cleared meanwhile is taken as well.
+    /// A mistake: what was cleared meanwhile is taken as well. (For loom alone: one in a thousand
+    /// random schedules shows it.)
+    #[cfg(booking_loom)]
     LooksOnce,
 }
 
@@ -51,6 +53,7 @@ impl Reading {
     fn read(self, slice: &Slice, to: &mut Durations) {
         match self {
             Self::LooksAgain => slice.add_if_recent(Second(0), &mut [0; 2], to),
+            #[cfg(booking_loom)]
             Self::LooksOnce => {
                 if slice.second.load(Ordering::Acquire) != 0 {
                     let counts = slice.counts.iter().map(|c| c.load(Ordering::Relaxed).into());
@@ -106,6 +109,7 @@ fn a_slice_that_is_cleared_without_a_fence_is_found() {
     read_while_written(Clearing::LacksFence, Reading::LooksAgain);
 }
 
+#[cfg(booking_loom)]
 #[test]
 #[should_panic(expected = "second")]
 fn a_reader_that_looks_once_is_found() {
