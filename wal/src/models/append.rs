@@ -280,11 +280,26 @@ fn closing_sees_every_claim() {
     });
 }
 
+/// How far ahead of `durable` is as far as one may get.
+const FAR: u64 = 2 * FRAME;
+
+/// How an appender keeps from getting too far ahead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Bounding {
+    ClaimsWithin,
+    /// A mistake: it looks how far it would get, and claims at another instant.
+    LooksFirst,
+}
+
+fn would_be_far(marks: &Marks) -> bool {
+    marks.reserved() + FRAME - marks.durable() > FAR
+}
+
 /// However claims and syncs mix, nobody gets further ahead of `durable` than allowed.
-#[test]
-fn nobody_gets_too_far_ahead() {
-    model(|| {
-        let marks = Marks::new(FRAME, GEOMETRY, 2 * FRAME);
+fn appenders_race_the_syncer(bounding: Bounding) {
+    model(move || {
+        let bound = if bounding == Bounding::ClaimsWithin { FAR } else { u64::MAX };
+        let marks = Marks::new(FRAME, GEOMETRY, bound);
         let ring = Ring::new(GEOMETRY, SLOTS as u64);
         ring.map(0, GEOMETRY.segment_bytes);
         let append = Arc::new(Append::new(marks, ring, SLOTS, 1, false));
@@ -293,11 +308,15 @@ fn nobody_gets_too_far_ahead() {
             let append = Arc::clone(&append);
             thread::spawn(move || {
                 for _ in 0..records {
+                    if bounding == Bounding::LooksFirst && would_be_far(&append.marks) {
+                        continue;
+                    }
                     let Ok(reservation) = append.reserve(RECORD, b"", 0) else {
                         continue;
                     };
                     // `durable` only rises, so it was no nearer when the claim was made.
-                    assert!(reservation.end().get() - append.marks.durable() <= 2 * FRAME);
+                    let distance = reservation.end().get() - append.marks.durable();
+                    assert!(distance <= FAR, "too far ahead");
                     reservation.commit();
                 }
             })
@@ -312,19 +331,51 @@ fn nobody_gets_too_far_ahead() {
     });
 }
 
-/// The syncer fills the tail's page while others append: every byte has one owner.
 #[test]
-fn a_page_is_filled_beside_appenders() {
+fn nobody_gets_too_far_ahead() {
+    appenders_race_the_syncer(Bounding::ClaimsWithin);
+}
+
+#[test]
+#[should_panic(expected = "too far ahead")]
+fn a_look_before_the_claim_is_found() {
+    appenders_race_the_syncer(Bounding::LooksFirst);
+}
+
+/// How the syncer comes by the rest of a page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Padding {
+    Claims,
+    /// A mistake: it fills what is free when it looks.
+    TakesTheRest,
+}
+
+impl Padding {
+    fn pad(self, append: &Append, page: u64) {
+        match self {
+            Self::Claims => match append.marks.claim_rest_of_page(page, 0) {
+                Some(claim) => append.fill_internal(Kind::PADDING, claim.start, claim.end),
+                None => assert!(append.marks.reserved() >= page),
+            },
+            Self::TakesTheRest => {
+                let start = append.marks.reserved();
+                if start < page {
+                    append.fill_internal(Kind::PADDING, start, page);
+                }
+            }
+        }
+    }
+}
+
+/// The syncer fills the tail's page while others append: every byte has one owner.
+fn a_page_is_filled(padding: Padding) {
     const PAGE: u64 = 2 * FRAME;
-    model(|| {
+    model(move || {
         let append = Arc::new(append(false));
         let walker = walker(&append, FRAME);
         let syncer = thread::spawn({
             let append = Arc::clone(&append);
-            move || match append.marks.claim_rest_of_page(PAGE, 0) {
-                Some(claim) => append.fill_internal(Kind::PADDING, claim.start, claim.end),
-                None => assert!(append.marks.reserved() >= PAGE),
-            }
+            move || padding.pad(&append, PAGE)
         });
         let appender = thread::spawn({
             let append = Arc::clone(&append);
@@ -337,6 +388,17 @@ fn a_page_is_filled_beside_appenders() {
         let padded = append.tally.internal_frames.load(std::sync::atomic::Ordering::Relaxed) == 1;
         assert_eq!(append.marks.reserved(), if padded { PAGE + FRAME } else { PAGE });
     });
+}
+
+#[test]
+fn a_page_is_filled_beside_appenders() {
+    a_page_is_filled(Padding::Claims);
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_rest_of_a_page_that_nobody_claimed_is_found() {
+    a_page_is_filled(Padding::TakesTheRest);
 }
 
 /// When the syncer looks for work a last time.
