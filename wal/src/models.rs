@@ -1,8 +1,7 @@
 //! Models of the log: its real code in interleavings that no test would meet.
 //!
 //! * `append`, explored by loom: claiming, filling, walking and waking over modelled memory, in every
-//!   interleaving with at most three switches away from a thread that could go on, and with every value
-//!   that the orderings allow.
+//!   interleaving (three models: in those with few switches), with every value that the orderings allow.
 //!   `RUSTFLAGS="--cfg booking_loom" cargo test -p wal --profile models --lib models`
 //! * `live`, sampled by shuttle: the whole log with its two threads on real files, in random
 //!   schedules of sequentially consistent steps.

@@ -48,16 +48,23 @@ const RECORD: RecordType =
 
 const _: () = assert!(INTERNAL_BYTES > 0);
 
-/// Switches away from a thread that could go on, unless `MODEL_PREEMPTIONS` is given.
-const PREEMPTIONS: usize = 3;
+/// How much of what could happen is explored, unless `MODEL_PREEMPTIONS` says less.
+enum Reach {
+    /// Every interleaving.
+    Everything,
+    /// Those with at most three switches away from a thread that could go on: all of them were not
+    /// through after a minute.
+    FewSwitches,
+}
 
-/// Explores `run`; if `MODEL_PREEMPTIONS` is given, with so many switches at most, and with fewer
-/// than [`PREEMPTIONS`].
-fn model(run: impl Fn() + Send + Sync + 'static) {
+/// Explores `run`.
+fn model(reach: Reach, run: impl Fn() + Send + Sync + 'static) {
     let most = std::env::var("MODEL_PREEMPTIONS").ok().and_then(|text| text.parse().ok());
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound =
-        Some(most.map_or(PREEMPTIONS, |most: usize| most.min(PREEMPTIONS - 1)));
+    builder.preemption_bound = match reach {
+        Reach::Everything => most,
+        Reach::FewSwitches => Some(most.map_or(3, |most: usize| most.min(2))),
+    };
     builder.check(run);
 }
 
@@ -101,7 +108,7 @@ fn walk_and_check_from(append: &Append, from: u64) -> u64 {
 /// One commits, one gives up, one walks meanwhile and makes durable what it found.
 #[test]
 fn committed_frames_are_seen_whole() {
-    model(|| {
+    model(Reach::Everything, || {
         let append = Arc::new(append(false));
         let walker = walker(&append, FRAME);
         let winner = thread::spawn({
@@ -136,7 +143,7 @@ enum RollingOver {
 
 /// Both ask for more than the first segment has left: one of them pads, both get their own place.
 fn two_roll_over(rolling: RollingOver) {
-    model(move || {
+    model(Reach::Everything, move || {
         let append = Arc::new(append(false));
         append.ring.map(GEOMETRY.segment_bytes, GEOMETRY.segment_bytes);
         append.marks.raise_limit(2 * GEOMETRY.segment_bytes);
@@ -186,7 +193,7 @@ enum Preparing {
 
 /// The preparer maps the second segment while an appender wants to use it.
 fn an_appender_waits_for_the_next_segment(preparing: Preparing) {
-    model(move || {
+    model(Reach::Everything, move || {
         let append = Arc::new(append(false));
         for _ in 0..3 {
             append.reserve(RECORD, b"", 0).expect("room").commit();
@@ -231,7 +238,7 @@ fn a_limit_before_its_memory_is_found() {
 /// A slot of the ring takes its second segment: no walker takes the frames of the first for its own.
 #[test]
 fn a_slot_that_turned_shows_nothing_old() {
-    model(|| {
+    model(Reach::Everything, || {
         let append = Arc::new(append(false));
         append.ring.map(GEOMETRY.segment_bytes, GEOMETRY.segment_bytes);
         append.marks.raise_limit(2 * GEOMETRY.segment_bytes);
@@ -263,7 +270,7 @@ fn a_slot_that_turned_shows_nothing_old() {
 /// Closing races with a claim: what was claimed is in the mark that closing returns.
 #[test]
 fn closing_sees_every_claim() {
-    model(|| {
+    model(Reach::Everything, || {
         let append = Arc::new(append(false));
         let appender = thread::spawn({
             let append = Arc::clone(&append);
@@ -297,7 +304,7 @@ fn would_be_far(marks: &Marks) -> bool {
 
 /// However claims and syncs mix, nobody gets further ahead of `durable` than allowed.
 fn appenders_race_the_syncer(bounding: Bounding) {
-    model(move || {
+    model(Reach::FewSwitches, move || {
         let bound = if bounding == Bounding::ClaimsWithin { FAR } else { u64::MAX };
         let marks = Marks::new(FRAME, GEOMETRY, bound);
         let ring = Ring::new(GEOMETRY, SLOTS as u64);
@@ -370,7 +377,7 @@ impl Padding {
 /// The syncer fills the tail's page while others append: every byte has one owner.
 fn a_page_is_filled(padding: Padding) {
     const PAGE: u64 = 2 * FRAME;
-    model(move || {
+    model(Reach::Everything, move || {
         let append = Arc::new(append(false));
         let walker = walker(&append, FRAME);
         let syncer = thread::spawn({
@@ -411,7 +418,7 @@ enum Sleeping {
 
 /// The syncer sleeps when it finds nothing; whoever waits for a record rings.
 fn a_syncer_sleeps(sleeping: Sleeping) {
-    model(move || {
+    model(Reach::FewSwitches, move || {
         let append = Arc::new(append(false));
         let bell = Arc::new(Bell::new());
         let syncer = thread::spawn({
@@ -467,7 +474,7 @@ fn a_syncer_that_looks_too_early_is_found() {
 /// Whoever asks for what another has asked for may rely on that one's ring.
 #[test]
 fn no_demand_is_lost() {
-    model(|| {
+    model(Reach::FewSwitches, || {
         let append = Arc::new(append(false));
         let (bell, demand) = (Arc::new(Bell::new()), Arc::new(Demand::new(FRAME)));
         let syncer = thread::spawn({
@@ -511,7 +518,7 @@ fn no_demand_is_lost() {
 /// A record committed behind a hole can be answered as soon as the hole is filled, without a syncer.
 #[test]
 fn whoever_fills_a_hole_wakes_the_rest() {
-    model(|| {
+    model(Reach::Everything, || {
         let append = Arc::new(append(true));
         let waiter: Arc<OnceLock<thread::Thread>> = Arc::default();
         append.set_notify(Box::new({
