@@ -17,7 +17,7 @@ use super::operation::{Asked, Operation, Seats};
 use super::plan::{Fate, Plan, View, Wish};
 use super::wire::{self, Answer, Pen};
 use super::worker::{Next, Script};
-use super::world::World;
+use super::world::{Show, World};
 
 /// How many tickets a page has when somebody looks for seats.
 const PAGE: usize = 20;
@@ -64,6 +64,27 @@ impl Crowd {
             ledger: Ledger::default(),
             known: HashMap::new(),
         }
+    }
+
+    /// There is one more event, as large as the others.
+    pub(super) fn grow(&mut self, show: Show) {
+        Arc::make_mut(&mut self.world).shows.push(show);
+        self.plan.grow();
+    }
+
+    /// What it deals with.
+    pub(super) const fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// How many seats there are.
+    pub(super) fn seats(&self) -> u64 {
+        self.world.shows.iter().map(|show| show.tickets.len() as u64).sum()
+    }
+
+    /// How many holds were made, or may have been.
+    pub(super) const fn holds(&self) -> u64 {
+        (self.ledger.len() + self.ledger.unknown.len()) as u64
     }
 
     /// What was acknowledged.

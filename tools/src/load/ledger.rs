@@ -123,7 +123,7 @@ impl Ledger {
     }
 
     /// How many there are.
-    pub(super) fn len(&self) -> usize {
+    pub(super) const fn len(&self) -> usize {
         self.entries.len()
     }
 

@@ -183,6 +183,14 @@ impl Plan {
         self.may_repeat()
     }
 
+    /// There is one more event to ask for seats of, as large as the others; nothing to whoever asks
+    /// for the same seats over and over.
+    pub(super) const fn grow(&mut self) {
+        if let Self::Distinct(rounds) = self {
+            rounds.fresh.grow();
+        }
+    }
+
     /// Seats that are free again.
     pub(super) fn give_back(&mut self, asked: &Asked) {
         if let Self::Distinct(rounds) = self {

@@ -89,7 +89,7 @@ impl Scenario {
 }
 
 /// For how many requests of a run there must be seats: rather too many.
-fn needed(run: &Run) -> u64 {
+pub(super) fn needed(run: &Run) -> u64 {
     let millis = (run.warmup + run.duration).as_millis();
     let per_second = run.rate.unwrap_or(HOLDS_PER_SECOND);
     let requests = u64::try_from(millis).unwrap_or(u64::MAX).saturating_mul(u64::from(per_second));

@@ -50,7 +50,13 @@ pub(super) const fn price(number: u32) -> u64 {
     7_500 + 149 * (number as u64 % 37)
 }
 
-fn show(client: &mut Client, number: u32, seats: u32, run: &str) -> anyhow::Result<Show> {
+/// Makes the event of this number.
+pub(super) fn show(
+    client: &mut Client,
+    number: u32,
+    seats: u32,
+    run: &str,
+) -> anyhow::Result<Show> {
     let price = price(number);
     let body = format!(
         r#"{{"name":"Night {number} of {run}","artist":"The Load","venue":"Hall {number}","date":"2027-07-01T20:00:00Z","total_seats":{seats},"price":{}.{:02}}}"#,

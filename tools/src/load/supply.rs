@@ -32,6 +32,11 @@ impl Supply {
         let [events, seats] = [events as u64, seats as u64];
         Self { order, events, seats, next: thread as u64, step: threads as u64 }
     }
+
+    /// There is one more event, with as many seats as each of the others.
+    pub(super) const fn grow(&mut self) {
+        self.events += 1;
+    }
 }
 
 /// Event and seat.
@@ -71,5 +76,7 @@ mod tests {
         assert_eq!([turns.next(), turns.next()], [Some((0, 0)), Some((1, 0))]);
         let mut rows = Supply::new(Order::EventByEvent, 2, 2, 0, 1);
         assert_eq!([rows.next(), rows.next()], [Some((0, 0)), Some((0, 1))]);
+        rows.grow();
+        assert_eq!(rows.collect::<Vec<_>>(), [(1, 0), (1, 1), (2, 0), (2, 1)]);
     }
 }

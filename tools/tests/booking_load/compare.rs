@@ -15,20 +15,8 @@ use crate::server::binary;
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Little of everything.
-const SHORT: &[&str] = &[
-    "--rounds",
-    "1",
-    "--slices",
-    "3",
-    "--slice",
-    "100ms",
-    "--warmup",
-    "100ms",
-    "--users",
-    "20",
-    "--connections",
-    "16",
-];
+const SHORT: &[&str] =
+    &["--rounds", "1", "--warmup", "100ms", "--users", "20", "--connections", "16"];
 
 /// All, in the order of the table, and whether they store anything.
 const CONTENDERS: [(&str, bool); 8] = [
@@ -42,9 +30,17 @@ const CONTENDERS: [(&str, bool); 8] = [
     ("bare hyper again (A/A)", false),
 ];
 
+/// Three slices of 100 ms each.
 fn compare(directory: &Path, options: &[&str]) -> Run {
+    compare_for(directory, [3, 100], options)
+}
+
+/// So many slices of so many milliseconds.
+fn compare_for(directory: &Path, [slices, millis]: [u32; 2], options: &[&str]) -> Run {
+    let (slices, slice) = (slices.to_string(), format!("{millis}ms"));
     let mut arguments = vec!["compare", "--server", binary().to_str().unwrap()];
     arguments.extend(["--directory", directory.to_str().unwrap()]);
+    arguments.extend(["--slices", &slices, "--slice", &slice]);
     run(&[&arguments, SHORT, options].concat())
 }
 
@@ -154,6 +150,21 @@ fn those_who_are_not_named_are_left_out_and_the_others_keep_the_rate() {
     assert_nothing_is_left(place.path());
 }
 
+#[test]
+fn when_seats_run_short_there_is_another_event() {
+    let place = place();
+    let order = ["--json", "--only", "booking-manager", "--rate", "1000"];
+    let told = compare_for(place.path(), [20, 50], &order);
+    assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
+    let report: Value = serde_json::from_str(&told.stdout).unwrap();
+    for row in &report["contenders"].as_array().unwrap()[..3] {
+        // Seats are made for 150 ms, and 1,000 more; connecting takes 100 ms of each slice.
+        let acknowledged = row["measured"]["acknowledged"].as_u64().unwrap();
+        assert!(acknowledged > 1_150, "{row}");
+    }
+    assert_nothing_is_left(place.path());
+}
+
 /// A file that a contender makes once it runs, and where that is installed. Redis is ended as
 /// booking-manager is.
 const SIGNS: [(&str, &str); 2] = [("port", "/"), (".s.PGSQL.5432", "/usr/lib/postgresql")];
@@ -165,7 +176,8 @@ fn one_that_is_stopped_or_killed_leaves_no_process() {
         for signal in [Signal::TERM, Signal::KILL] {
             let place = place();
             let mut command = program();
-            command.args(["compare", "--server", binary().to_str().unwrap()]).args(SHORT);
+            command.args(["compare", "--server", binary().to_str().unwrap()]);
+            command.args(SHORT).args(["--slices", "3", "--slice", "100ms"]);
             // What is the last of the first round is soon there.
             command.arg("--directory").arg(place.path());
             let mut child = command.spawn().unwrap();

@@ -19,7 +19,7 @@ use crate::load::phase::{self, Order, Phase};
 use crate::load::plan::{Plan, Rounds};
 use crate::load::process;
 use crate::load::run;
-use crate::load::scenario::Scenario;
+use crate::load::scenario::{self, Scenario};
 use crate::load::server::Server;
 use crate::load::setup;
 use crate::load::supply::{self, Supply};
@@ -34,6 +34,8 @@ use super::{booking, postgres, raw_sync, redis};
 
 /// What each slice but a turn's first begins with and does not count: connecting.
 const RAMP: Duration = Duration::from_millis(100);
+/// More holds than any contender makes in a second, even if it does nothing.
+const HOLDS_PER_SECOND_MAX: u32 = 250_000;
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -166,13 +168,16 @@ fn measure(
     let order = conditions.order;
     let run = generator(order, &running.server);
     let size = Scenario::HotEvent.size(&run);
-    let world = Arc::new(setup::make(&run.url, size, &run::name())?);
+    let name = run::name();
+    let world = Arc::new(setup::make(&run.url, size, &name)?);
     let supply = Supply::new(supply::Order::EventByEvent, size.events, size.seats, 0, 1);
     // None is given back: a front end knows no cancelling.
     let plan = Plan::Distinct(Rounds::once(supply));
-    let mut crowds = vec![Crowd::new(&world, &run.url.pen, plan, run.seed, 0, 1)];
+    let mut crowd = Crowd::new(&world, &run.url.pen, plan, run.seed, 0, 1);
     let pids = running.pids();
     let (mut slices, mut latencies) = (Vec::new(), histogram());
+    // How many seats must be left before a slice.
+    let mut enough = scenario::needed(&run);
     for number in 0..slices_per_round(order) {
         let slice = Order {
             run: &run,
@@ -183,19 +188,23 @@ fn measure(
             server: &pids,
             stop: conditions.stop,
         };
-        let (after, phase) = phase::load(&slice, crowds)?;
+        let before = crowd.holds();
+        while crowd.seats() < before + enough {
+            // All cost the same: the bare server has one answer for every hold, and it names a price.
+            crowd.grow(setup::show(&mut run.url.client(), 0, size.seats, &name)?);
+        }
+        let (mut after, phase) = phase::load(&slice, vec![crowd])?;
         ensure!(!conditions.stop.load(Ordering::Relaxed), "it was stopped");
-        ensure!(
-            phase.measured >= order.slice,
-            "the {} seats of an event did not last: measure fewer slices in a round",
-            size.seats
-        );
+        ensure!(phase.measured >= order.slice, "the seats did not last: measure shorter slices");
+        crowd = after.pop().context("one crowd went, one comes back")?;
+        let twice = 2 * (crowd.holds() - before);
+        enough = if number == 0 { twice } else { enough.max(twice) };
         slices.push(Slice::of(&phase));
         latencies.add(phase.tally.all())?;
-        crowds = after;
     }
     let sync_micros = raw_sync::micros(running.directory.path())?;
-    let ledger = Ledger::of(crowds.into_iter().map(Crowd::into_ledger));
+    let world = Arc::clone(crowd.world());
+    let ledger = crowd.into_ledger();
     let mut wrongs = Wrongs::default();
     let taken = match &running.store {
         Store::Nothing => None,
@@ -223,15 +232,14 @@ pub(super) const fn slices_per_round(order: &Compare) -> u32 {
     order.slices.div_ceil(order.rounds)
 }
 
-/// What the generator is told: enough seats of one event for the whole turn.
+/// What the generator is told: seats enough for the first slice.
 fn generator(order: &Compare, server: &Server) -> Run {
-    let slices = slices_per_round(order);
     Run {
         url: server.clone(),
-        rate: order.rate,
+        rate: order.rate.or(Some(HOLDS_PER_SECOND_MAX)),
         connections: order.connections,
         threads: 1,
-        duration: (order.slice + RAMP) * slices,
+        duration: order.slice,
         warmup: order.warmup,
         users: order.users,
         events: Some(1),
