@@ -4,15 +4,15 @@
 //! syncs of the contiguous prefix, write-back by the kernel's whim, then a power cut or a kill,
 //! recovery by the real code, and on into the next boot, which may itself be cut down at any step.
 //! Now and then a snapshot of what was acknowledged is taken, and the segments before the last one
-//! but one are removed. The power may go at any step of that too, while a segment is half made, and
-//! while recovery syncs; recovery begins at a snapshot that survived whole or, where the log still
+//! but one are removed. The power may go at any step of that too, while a segment is half made,
+//! before its name is durable, and while recovery syncs; recovery begins at a snapshot that survived whole or, where the log still
 //! reaches back so far, at the first record.
 //! `WAL_SEEDS` sets the number of seeds (400 unless set).
 //!
 //! Mistakes are made on purpose, each in a test of its own that demands to see it fail:
 //! acknowledging without a sync, recovery without its sync, a hole skipped by the syncer, segments
-//! removed newest first, or beyond what the snapshots hold, and names given to segments or snapshots
-//! that were not synced.
+//! removed newest first, or beyond what the snapshots hold, names given to segments or snapshots
+//! that were not synced, and segments used whose names were not.
 #![allow(clippy::cast_possible_truncation, reason = "test segments are far below 4 GiB")]
 
 use std::collections::BTreeSet;
@@ -42,6 +42,8 @@ enum Mistake {
     RemoveBeyondSnapshots,
     /// A segment gets its final name without having been synced.
     NameSegmentFirst,
+    /// A segment is written to although its name is not durable.
+    UseUnsyncedName,
     /// A snapshot gets its final name without having been synced.
     NameSnapshotFirst,
 }
@@ -63,6 +65,7 @@ struct Tally {
     beyond_durable: u64,
     voids: u64,
     roll_overs: u64,
+    cut_while_naming: u64,
     cut_while_booting: u64,
     dead_segments: u64,
     removed_segments: u64,
@@ -124,10 +127,9 @@ impl<'a> Life<'a> {
                 running = running && self.step();
             }
             if running {
-                if self.dice.one_in(8) {
-                    self.close();
+                if !self.dice.one_in(8) || self.close() {
+                    self.crash();
                 }
-                self.crash();
             }
             while !self.boot()? {}
         }
@@ -140,22 +142,27 @@ impl<'a> Life<'a> {
             0..5 => self.append(),
             5 => self.reserve(),
             6 => self.decide(),
-            7..9 => self.sync(),
-            9 => self.disk.write_back_some(&mut self.dice),
+            7..9 => {
+                self.sync();
+                true
+            }
+            9 => {
+                self.disk.write_back_some(&mut self.dice);
+                true
+            }
             10 => {
                 self.writer.pad_page();
-                self.flush_writes();
+                self.flush_writes()
             }
             11 => {
                 if self.writer.segments.len() < 12 && self.dice.one_in(4) {
                     self.writer.prepare();
-                    self.flush_writes();
                 }
+                self.flush_writes()
             }
-            12..15 => return self.take_snapshot(),
-            _ => return self.remove_oldest(),
+            12..15 => self.take_snapshot(),
+            _ => self.remove_oldest(),
         }
-        true
     }
 
     /// What the checkpoints do: the file, its name, the names made durable, and the oldest one
@@ -228,24 +235,24 @@ impl<'a> Life<'a> {
         vec![fill; bytes]
     }
 
-    fn append(&mut self) {
+    fn append(&mut self) -> bool {
         let payload = self.payload();
         let lsn = self.writer.append(&payload);
         self.written.push((lsn, payload));
-        self.flush_writes();
+        self.flush_writes()
     }
 
-    fn reserve(&mut self) {
+    fn reserve(&mut self) -> bool {
         let payload = self.payload();
         let lsn = self.writer.reserve(&payload);
         self.open.push((lsn, payload));
-        self.flush_writes();
+        self.flush_writes()
     }
 
     /// One of the open reservations is filled or given up.
-    fn decide(&mut self) {
+    fn decide(&mut self) -> bool {
         if self.open.is_empty() {
-            return;
+            return true;
         }
         let (lsn, payload) = self.open.swap_remove(self.dice.below(self.open.len()));
         if self.dice.one_in(2) {
@@ -255,11 +262,12 @@ impl<'a> Life<'a> {
             self.writer.commit(lsn);
             self.written.push((lsn, payload));
         }
-        self.flush_writes();
+        self.flush_writes()
     }
 
-    /// New segments and written ranges go to the disk's cache.
-    fn flush_writes(&mut self) {
+    /// New segments and written ranges go to the disk's cache; `false` if the power was cut when a
+    /// new one had its name, and that was not durable.
+    fn flush_writes(&mut self) -> bool {
         let known = self.disk.bases();
         for (&base, segment) in &self.writer.segments {
             if !known.contains(&base) && !self.removed.contains(&base) {
@@ -268,13 +276,21 @@ impl<'a> Life<'a> {
                 if self.mistake == Mistake::NameSegmentFirst {
                     self.disk.forget_sync(base);
                 }
-                self.disk.sync_directory();
+                if self.dice.one_in(12) {
+                    self.tally.cut_while_naming += 1;
+                    self.cut_power();
+                    return false;
+                }
+                if self.mistake != Mistake::UseUnsyncedName {
+                    self.disk.sync_directory();
+                }
             }
         }
         for (base, range) in std::mem::take(&mut self.writer.writes) {
             assert!(!self.removed.contains(&base), "a segment in use was removed");
             self.disk.write(base, range, &self.writer.segments[&base].bytes);
         }
+        true
     }
 
     /// What the syncer does: the contiguous committed prefix becomes durable and is acknowledged.
@@ -302,16 +318,22 @@ impl<'a> Life<'a> {
         };
     }
 
-    /// An orderly end: everything decided, synced, sealed, synced.
-    fn close(&mut self) {
+    /// An orderly end: everything decided, synced, sealed, synced; `false` if the power was cut
+    /// meanwhile.
+    fn close(&mut self) -> bool {
         for (lsn, _) in std::mem::take(&mut self.open) {
             self.writer.void(lsn);
         }
-        self.flush_writes();
+        if !self.flush_writes() {
+            return false;
+        }
         self.sync();
         self.writer.seal();
-        self.flush_writes();
+        if !self.flush_writes() {
+            return false;
+        }
         self.sync();
+        true
     }
 
     fn crash(&mut self) {
@@ -475,7 +497,8 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
     let failure = first_failure(Mistake::None, &mut tally);
     assert_eq!(failure, None, "{tally:?}");
     let Tally { cuts, kills, torn, clean_ends, acknowledged, beyond_durable, .. } = tally;
-    let Tally { voids, roll_overs, cut_while_booting, dead_segments, .. } = tally;
+    let Tally { voids, roll_overs, cut_while_naming, .. } = tally;
+    let Tally { cut_while_booting, dead_segments, .. } = tally;
     let Tally { removed_segments, cut_while_removing, starts, empty_tails, .. } = tally;
     let Tally { snapshots, cut_in_a_snapshot, cut_in_recovery, half_made, .. } = tally;
     println!("{tally:?}");
@@ -489,6 +512,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
         (beyond_durable, "records that survived without having been acknowledged"),
         (voids, "void frames"),
         (roll_overs, "roll-overs"),
+        (cut_while_naming, "power cuts before a new segment's name is durable"),
         (cut_while_booting, "power cuts while booting"),
         (dead_segments, "dead segments removed"),
         (removed_segments, "segments removed below a snapshot"),
@@ -546,6 +570,15 @@ fn naming_a_segment_before_it_is_synced_is_noticed() {
     assert!(
         matches!(failure, Some((_, Failure::Refused(_)))),
         "a torn header under a final name must be refused: {failure:?}"
+    );
+}
+
+#[test]
+fn using_a_segment_whose_name_is_not_durable_is_noticed() {
+    let failure = first_failure(Mistake::UseUnsyncedName, &mut Tally::default());
+    assert!(
+        matches!(failure, Some((_, Failure::Lost(_)))),
+        "what was acknowledged in a file without a name is lost: {failure:?}"
     );
 }
 
