@@ -14,6 +14,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use tokio::time::Instant;
 use wal::Lsn;
 
+use super::digits::HEXADECIMAL;
 use super::dress::{self, X_LOG_POSITION};
 use super::durability::{Unsettled, Waiters, settled};
 use super::handlers::{Ask, bookings, events, health, statistics, users};
@@ -105,16 +106,11 @@ pub(super) async fn answer(
 impl Runtime {
     /// An identifier for a request that has none: random for the runtime, then counted.
     pub(super) fn make_request_id(&self) -> HeaderValue {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let count = self.ids_made.get();
         self.ids_made.set(count.wrapping_add(1));
         let number = u128::from(self.id_prefix) << 64 | u128::from(count);
-        let mut text = [0; 32];
-        for (place, byte) in text.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-            place[0] = DIGITS[usize::from(byte >> 4)];
-            place[1] = DIGITS[usize::from(byte & 0xF)];
-        }
-        let text = Bytes::copy_from_slice(&text);
+        let text = number.to_be_bytes().map(|byte| HEXADECIMAL[usize::from(byte)]);
+        let text = Bytes::copy_from_slice(text.as_flattened());
         HeaderValue::from_maybe_shared(text).expect("hexadecimal digits are visible ASCII")
     }
 

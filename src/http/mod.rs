@@ -22,6 +22,7 @@
 mod body;
 mod connection;
 mod cors;
+mod digits;
 mod dress;
 mod durability;
 mod exchange;

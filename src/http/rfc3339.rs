@@ -3,6 +3,7 @@
 //! The server's own times are written in UTC with `Z` and milliseconds. The times that clients
 //! send (an event's date) are checked for their form and kept as they are.
 
+use super::digits::DECIMAL;
 use crate::domain::{DATE_BYTES_MAX, Timestamp};
 
 const TOO_LONG: &str = "must have at most 64 bytes";
@@ -19,16 +20,25 @@ impl Written {
     /// Writes `time`; one past the year 9999 is shown as the last instant of that year.
     pub(super) fn new(time: Timestamp) -> Self {
         let millis = time.millis().min(LAST_SHOWN);
-        let (year, month, day) = civil(millis / MILLIS_PER_DAY);
-        let of_day = millis % MILLIS_PER_DAY;
+        // Both always fit.
+        let [days, of_day] = [millis / MILLIS_PER_DAY, millis % MILLIS_PER_DAY]
+            .map(|part| u32::try_from(part).unwrap_or(0));
+        let (year, month, day) = civil(days);
+        let (minute, milli) = (of_day / 60_000, of_day % 60_000);
         let mut text = *b"0000-00-00T00:00:00.000Z";
-        put(&mut text[0..4], year);
-        put(&mut text[5..7], month);
-        put(&mut text[8..10], day);
-        put(&mut text[11..13], of_day / 3_600_000);
-        put(&mut text[14..16], of_day / 60_000 % 60);
-        put(&mut text[17..19], of_day / 1_000 % 60);
-        put(&mut text[20..23], of_day % 1_000);
+        for (at, number) in [
+            (0, year / 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, minute / 60),
+            (14, minute % 60),
+            (17, milli / 1_000),
+            (20, milli % 1_000 / 10),
+        ] {
+            text[at..at + 2].copy_from_slice(&DECIMAL[number as usize]);
+        }
+        text[22] = DECIMAL[(milli % 10) as usize][1];
         Self(text)
     }
 
@@ -38,23 +48,14 @@ impl Written {
     }
 }
 
-/// Fills `field` with the decimal digits of `number`.
-fn put(field: &mut [u8], mut number: u64) {
-    for digit in field.iter_mut().rev() {
-        // A remainder of ten always fits.
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-    }
-}
-
 /// Year, month and day of the day that is `days` after 1970-01-01, in the Gregorian calendar.
 ///
 /// Counts in years that begin on 1 March, so that the leap day is the last day of a year, and in
 /// eras of 400 years, which all have the same number of days (Howard Hinnant, "chrono-compatible
 /// low-level date algorithms").
-fn civil(days: u64) -> (u64, u64, u64) {
-    const DAYS_PER_ERA: u64 = 146_097;
-    const DAYS_FROM_YEAR_0_TO_1970: u64 = 719_468;
+fn civil(days: u32) -> (u32, u32, u32) {
+    const DAYS_PER_ERA: u32 = 146_097;
+    const DAYS_FROM_YEAR_0_TO_1970: u32 = 719_468;
     let days = days + DAYS_FROM_YEAR_0_TO_1970;
     let era = days / DAYS_PER_ERA;
     let day_of_era = days % DAYS_PER_ERA;
@@ -64,7 +65,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let year = year_of_era + era * 400 + u32::from(month <= 2);
     (year, month, day)
 }
 
