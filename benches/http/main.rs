@@ -26,7 +26,7 @@ use generator::{Slice, wrk};
 use servers::{Booking, Child};
 
 /// Seats of one slice's event: more than a slice can book.
-const SEATS: u32 = 100_000;
+const SEATS: u32 = 250_000;
 
 struct Options {
     slices: usize,

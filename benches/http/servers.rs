@@ -119,12 +119,13 @@ impl Booking {
         let mut file = std::fs::File::create(&script).unwrap();
         write!(
             file,
-            r#"local ids, next_id = {{}}, 0
+            r#"-- Past the last ticket this fails, and wrk with it.
+local ids, next_id = {{}}, 0
 for line in io.lines("{ids}") do ids[#ids + 1] = line end
 local prefix = '{{"user_id":"{user}","event_id":"{event}","ticket_ids":["'
 local headers = {{ ["Content-Type"] = "application/json" }}
 function request()
-  next_id = next_id % #ids + 1
+  next_id = next_id + 1
   return wrk.format("POST", "/api/bookings", headers, prefix .. ids[next_id] .. '"]}}')
 end
 "#,

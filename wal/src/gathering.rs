@@ -16,8 +16,9 @@ use std::time::Duration;
 const SHARED_RECORDS_MIN: u64 = 2;
 /// The most that gathering may put between the beginnings of two syncs.
 const PERIOD_MAX: Duration = Duration::from_micros(500);
-/// The same as a multiple of how long a sync takes: a fast disk is not waited for that long.
-const PERIOD_SYNCS: u32 = 4;
+/// The same as a multiple of how long a sync takes: a fast disk is not waited for that long. With
+/// twice, a group gathers for as long as the one before it was synced.
+const PERIOD_SYNCS: u32 = 2;
 /// Groups in a row that could gather, and during whose sync nobody came, after which gathering pauses.
 /// (Those count as well that came so late that they did not have to wait.)
 const IN_VAIN_MAX: u32 = 8;
@@ -73,9 +74,9 @@ mod tests {
         let mut gathering = Gathering::default();
         let mut after = |sync, records| micros(&mut gathering, sync, records, true);
         assert_eq!(after(100, 1), 0, "nobody else was there");
-        assert_eq!(after(20, 2), 60);
-        assert_eq!(after(100, 2), 300);
-        assert_eq!(after(200, 100), 300, "together half a millisecond");
+        assert_eq!(after(20, 2), 20);
+        assert_eq!(after(100, 2), 100);
+        assert_eq!(after(300, 100), 200, "together half a millisecond");
         assert_eq!(after(500, 100), 0);
         assert_eq!(after(10_000, 100), 0);
     }
