@@ -211,7 +211,14 @@ impl Log {
             Urgency::Take => self.keep_take,
             Urgency::Release => INTERNAL_BYTES,
         };
-        self.shared.append.reserve(record, payload, keep).map_err(|refused| self.refused(refused))
+        let reserved = self.shared.append.reserve(record, payload, keep);
+        let reservation = reserved.map_err(|refused| self.refused(refused))?;
+        if self.shared.append.marks.geometry().begins_segment(reservation.lsn().get()) {
+            // Without it the next segment would be begun only after the next sync, which in `Os` mode
+            // may be several segments away.
+            self.shared.preparer_bell.ring();
+        }
+        Ok(reservation)
     }
 
     #[cold]

@@ -79,6 +79,11 @@ impl Geometry {
         if self.offset(mark) == 0 { mark + self.header_bytes } else { mark }
     }
 
+    /// Whether the frame at `lsn` is the first of its segment.
+    pub(crate) const fn begins_segment(self, lsn: u64) -> bool {
+        self.offset(lsn) == self.header_bytes
+    }
+
     /// The longest frame that fits a segment.
     pub(crate) const fn frame_room(self) -> u64 {
         self.segment_bytes - self.header_bytes

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::fs::{SeekFrom, seek};
 use wal::header::segment_name;
-use wal::{Log, Lsn, Options};
+use wal::{Durability, Log, Lsn, Options};
 
 use crate::live_support::{Shadow, payload, small, stays, wait_durable, wait_until};
 
@@ -50,6 +50,26 @@ fn as_many_segments_are_made_ahead_as_asked_for_and_no_more() {
             });
         }
     }
+}
+
+/// With this durability nothing is synced before half of what may be unsynced is there.
+#[test]
+fn segments_are_made_ahead_of_what_nobody_syncs() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = small(&directory);
+    options.durability = Durability::Os;
+    options.unsynced_bytes_max = 64 * options.segment_bytes;
+    let segment_bytes = options.segment_bytes;
+    let log = open(options);
+    let mut shadow = Shadow::default();
+    for entered in 1..5 {
+        wait_until("a segment is ready ahead", || log.stats().segments_ahead == 1);
+        while log.reserved().get() <= entered * segment_bytes {
+            shadow.append(&log, &payload(entered, 3_000));
+        }
+    }
+    let stats = log.stats();
+    assert_eq!((stats.syncs, stats.refused_no_room), (0, 0));
 }
 
 /// Before anything is written to the next segment, the one before it has no block that was only
