@@ -126,10 +126,8 @@ impl<'a> Life<'a> {
             for _ in 0..self.dice.below(60) {
                 running = running && self.step();
             }
-            if running {
-                if !self.dice.one_in(8) || self.close() {
-                    self.crash();
-                }
+            if running && (!self.dice.one_in(8) || self.close()) {
+                self.crash();
             }
             while !self.boot()? {}
         }
