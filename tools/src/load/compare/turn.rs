@@ -176,7 +176,8 @@ fn measure(
     let mut crowd = Crowd::new(&world, &run.url.pen, plan, run.seed, 0, 1);
     let pids = running.pids();
     let (mut slices, mut latencies) = (Vec::new(), histogram());
-    // How many seats must be left before a slice.
+    // How many seats must be left before a slice: a guess, then twice what any slice so far took. (A
+    // slice that stood still says nothing about the next one.)
     let mut enough = scenario::needed(&run);
     for number in 0..slices_per_round(order) {
         let slice = Order {
