@@ -16,8 +16,8 @@
 //! * **Full disk.** The half-made file is removed, `disk_full` is set, and a second later the next try
 //!   is made.
 //!
-//! It sleeps on a [`Bell`](crate::bell::Bell) that `reserve` rings for the first record of a segment and
-//! when it has to refuse, and the syncer when `durable` enters another segment.
+//! It sleeps on a [`Bell`](crate::bell::Bell) that the first record of a segment rings once it is
+//! filled, `reserve` when it has to refuse, and the syncer when `durable` enters another segment.
 
 use std::{sync::Arc, time::Duration};
 

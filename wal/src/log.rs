@@ -212,11 +212,11 @@ impl Log {
             Urgency::Release => INTERNAL_BYTES,
         };
         let reserved = self.shared.append.reserve(record, payload, keep);
-        let reservation = reserved.map_err(|refused| self.refused(refused))?;
+        let mut reservation = reserved.map_err(|refused| self.refused(refused))?;
         if self.shared.append.marks.geometry().begins_segment(reservation.lsn().get()) {
             // Without it the next segment would be begun only after the next sync, which in `Os` mode
             // may be several segments away.
-            self.shared.preparer_bell.ring();
+            reservation.then_ring(&self.shared.preparer_bell);
         }
         Ok(reservation)
     }

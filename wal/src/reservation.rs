@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use crate::{append::Append, frame::FrameHeader, lsn::Lsn};
+use crate::{append::Append, bell::Bell, frame::FrameHeader, lsn::Lsn};
 
 /// Room in the log that holds a complete record but for its commit word.
 ///
@@ -19,13 +19,20 @@ pub struct Reservation<'a> {
     header: FrameHeader,
     crc: u32,
     decided: bool,
+    /// Rung once it is filled: waking somebody is a system call, which has no place before that.
+    then_ring: Option<&'a Bell>,
 }
 
 impl<'a> Reservation<'a> {
     /// Of a frame that is written and lacks its commit word only.
     #[inline]
     pub(crate) fn new(append: &'a Append, header: FrameHeader, crc: u32) -> Self {
-        Self { append, header, crc, decided: false }
+        Self { append, header, crc, decided: false, then_ring: None }
+    }
+
+    /// Has `bell` rung once the record is filled.
+    pub(crate) fn then_ring(&mut self, bell: &'a Bell) {
+        self.then_ring = Some(bell);
     }
 }
 
@@ -64,6 +71,7 @@ impl Reservation<'_> {
     #[inline]
     fn fill(&self) {
         self.append.fill(&self.header, self.crc);
+        self.then_ring.into_iter().for_each(Bell::ring);
     }
 }
 
