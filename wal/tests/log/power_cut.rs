@@ -5,8 +5,8 @@
 //! recovery by the real code, and on into the next boot, which may itself be cut down at any step.
 //! Now and then a snapshot of what was acknowledged is taken, and the segments before the last one
 //! but one are removed. The power may go at any step of that too, while a segment is half made,
-//! before its name is durable, and while recovery syncs; recovery begins at a snapshot that survived whole or, where the log still
-//! reaches back so far, at the first record.
+//! before its name is durable, and while recovery syncs; recovery begins at a snapshot that survived
+//! whole or, where the log still reaches back so far, at the first record.
 //! `WAL_SEEDS` sets the number of seeds (400 unless set).
 //!
 //! Mistakes are made on purpose, each in a test of its own that demands to see it fail:
@@ -65,7 +65,7 @@ struct Tally {
     beyond_durable: u64,
     voids: u64,
     roll_overs: u64,
-    cut_while_naming: u64,
+    crashed_while_naming: u64,
     cut_while_booting: u64,
     dead_segments: u64,
     removed_segments: u64,
@@ -103,7 +103,7 @@ impl<'a> Life<'a> {
         let sector = if dice.one_in(2) { 512 } else { 4096 };
         let writer = Writer::new();
         let mut disk = Disk::new(sector);
-        disk.rename_in(0, writer.segments[&0].bytes.clone());
+        disk.rename_in(0, writer.segments[&0].bytes.clone(), Contents::Synced);
         disk.sync_directory();
         Self {
             dice,
@@ -134,7 +134,7 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// One thing that happens to a log; `false` if the power was cut while it did.
+    /// One thing that happens to a log; `false` if it crashed while it did.
     fn step(&mut self) -> bool {
         match self.dice.below(16) {
             0..5 => self.append(),
@@ -263,20 +263,21 @@ impl<'a> Life<'a> {
         self.flush_writes()
     }
 
-    /// New segments and written ranges go to the disk's cache; `false` if the power was cut when a
-    /// new one had its name, and that was not durable.
+    /// New segments and written ranges go to the disk's cache; `false` if it crashed when a new one
+    /// had its name, and that was not durable.
     fn flush_writes(&mut self) -> bool {
         let known = self.disk.bases();
         for (&base, segment) in &self.writer.segments {
             if !known.contains(&base) && !self.removed.contains(&base) {
                 self.tally.roll_overs += 1;
-                self.disk.rename_in(base, fresh_file(&segment.header));
-                if self.mistake == Mistake::NameSegmentFirst {
-                    self.disk.forget_sync(base);
-                }
+                let contents = match self.mistake {
+                    Mistake::NameSegmentFirst => Contents::Unsynced,
+                    _ => Contents::Synced,
+                };
+                self.disk.rename_in(base, fresh_file(&segment.header), contents);
                 if self.dice.one_in(12) {
-                    self.tally.cut_while_naming += 1;
-                    self.cut_power();
+                    self.tally.crashed_while_naming += 1;
+                    self.crash();
                     return false;
                 }
                 if self.mistake != Mistake::UseUnsyncedName {
@@ -457,7 +458,7 @@ impl<'a> Life<'a> {
             self.writer.segments.get_mut(&base).unwrap().bytes = image;
         }
         let header = next.header(self.writer.next_salt(), 0);
-        self.disk.rename_in(next.base.get(), fresh_file(&header));
+        self.disk.rename_in(next.base.get(), fresh_file(&header), Contents::Synced);
         if !survives(&mut self.dice) {
             // The writer must know the header that may have survived.
             self.writer.insert(header);
@@ -495,7 +496,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
     let failure = first_failure(Mistake::None, &mut tally);
     assert_eq!(failure, None, "{tally:?}");
     let Tally { cuts, kills, torn, clean_ends, acknowledged, beyond_durable, .. } = tally;
-    let Tally { voids, roll_overs, cut_while_naming, .. } = tally;
+    let Tally { voids, roll_overs, crashed_while_naming, .. } = tally;
     let Tally { cut_while_booting, dead_segments, .. } = tally;
     let Tally { removed_segments, cut_while_removing, starts, empty_tails, .. } = tally;
     let Tally { snapshots, cut_in_a_snapshot, cut_in_recovery, half_made, .. } = tally;
@@ -510,7 +511,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_refused() {
         (beyond_durable, "records that survived without having been acknowledged"),
         (voids, "void frames"),
         (roll_overs, "roll-overs"),
-        (cut_while_naming, "power cuts before a new segment's name is durable"),
+        (crashed_while_naming, "crashes before a new segment's name is durable"),
         (cut_while_booting, "power cuts while booting"),
         (dead_segments, "dead segments removed"),
         (removed_segments, "segments removed below a snapshot"),

@@ -62,13 +62,13 @@ impl SimFile {
 
 #[derive(Clone)]
 enum NameChange {
-    Put(u64, Vec<u8>),
+    Put(u64, Vec<u8>, Contents),
     Remove(u64),
     PutSnapshot(u64, Contents),
     RemoveSnapshot(u64),
 }
 
-/// What the medium has of a snapshot.
+/// What the medium has of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Contents {
     /// All of it.
@@ -101,9 +101,9 @@ impl Disk {
         Self { sector, files, snapshots, names: Vec::new(), named_before: Default::default() }
     }
 
-    /// A complete, synced file gets its final name.
-    pub fn rename_in(&mut self, base: u64, bytes: Vec<u8>) {
-        self.change(NameChange::Put(base, bytes));
+    /// A complete file gets its final name; it was synced, or its medium has nothing of it yet.
+    pub fn rename_in(&mut self, base: u64, bytes: Vec<u8>, contents: Contents) {
+        self.change(NameChange::Put(base, bytes, contents));
     }
 
     pub fn remove(&mut self, base: u64) {
@@ -136,13 +136,6 @@ impl Disk {
     pub fn sync_directory(&mut self) {
         self.names.clear();
         self.named_before = Default::default();
-    }
-
-    /// As if the file of a new segment had never been synced.
-    pub fn forget_sync(&mut self, base: u64) {
-        let file = Rc::make_mut(self.files.get_mut(&base).unwrap());
-        file.medium.fill(0);
-        file.dirty.fill(true);
     }
 
     pub fn write(&mut self, base: u64, range: Range<usize>, image: &[u8]) {
@@ -188,10 +181,11 @@ impl Disk {
             for change in self.names.drain(..).take(survive) {
                 apply((&mut files, &mut snapshots), &change, self.sector);
             }
-            // Contents are those of the files as they are now, for those that kept their names.
+            // Contents are those of the files as they are now, for those that kept their names; two
+            // files of one name have different headers.
             for (base, file) in &mut files {
                 if let Some(now) = self.files.get(base)
-                    && now.medium[..4096] == file.medium[..4096]
+                    && now.cache[..4096] == file.cache[..4096]
                 {
                     *file = now.clone();
                 }
@@ -225,10 +219,11 @@ impl Disk {
 
 fn apply((files, snapshots): (&mut Files, &mut Snapshots), change: &NameChange, sector: usize) {
     match change {
-        NameChange::Put(base, bytes) => {
-            let dirty = vec![false; bytes.len() / sector];
-            let file = SimFile { cache: bytes.clone(), medium: bytes.clone(), dirty };
-            files.insert(*base, Rc::new(file));
+        NameChange::Put(base, bytes, contents) => {
+            let synced = *contents == Contents::Synced;
+            let medium = if synced { bytes.clone() } else { vec![0; bytes.len()] };
+            let dirty = vec![!synced; bytes.len() / sector];
+            files.insert(*base, Rc::new(SimFile { cache: bytes.clone(), medium, dirty }));
         }
         NameChange::Remove(base) => drop(files.remove(base)),
         NameChange::PutSnapshot(lsn, contents) => _ = snapshots.insert(*lsn, *contents),
