@@ -5,7 +5,8 @@
 //! **Invariant 2:** all access to the memory is by 8-byte atomics, so no access is ever a data race,
 //! whatever a thread that was stalled for a whole turn of the ring does. (While ThreadSanitizer watches,
 //! `--cfg booking_watched`, the words of a frame's body are plain memory instead, so that a body which no
-//! commit word orders is reported; see `.ci/sanitizers`.)
+//! commit word orders is reported; see `.ci/sanitizers`. Such a build is for tests only: it has data
+//! races where a thread was stalled for that long.)
 //!
 //! # Layout
 //!
@@ -174,8 +175,9 @@ mod mapped {
         fn put(&self, at: u64, word: u64) {
             let place = self.place(at);
             if cfg!(booking_watched) {
-                // SAFETY: valid and aligned as the atomic is. That nobody else accesses it at the same
-                // time is what ThreadSanitizer is to see.
+                // SAFETY: valid and aligned as the atomic is. Nobody else accesses it at the same time:
+                // the commit word orders all but a stalled thread, and where that is not so
+                // ThreadSanitizer, for which alone this is built, says so.
                 unsafe { place.as_ptr().write(word) };
             } else {
                 place.store(word, Ordering::Relaxed);
