@@ -7,20 +7,23 @@
 //! Being a file, the socket is guarded by the permissions of its directory and its own (0600), and
 //! is reached by no network. One client is served at a time, each for a bounded time.
 
-use std::fs::Permissions;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flume::Sender;
+use rustix::fs::{Mode, fchmod};
 use serde_json::{Value, json};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{Made, Request};
 
 /// The socket's name in the data directory.
 const NAME: &str = "admin.sock";
+/// How many clients the kernel keeps that have not been accepted yet.
+const BACKLOG: i32 = 16;
 /// How long a client may take to send its line or to take the answer.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two tries to accept a client.
@@ -56,14 +59,23 @@ impl Drop for Admin {
     }
 }
 
+/// Listens at `path`, which is the owner's alone from the moment it is there: Linux gives the file
+/// the socket's own mode.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
 fn start(path: &Path, requests: Sender<Request>) -> io::Result<()> {
     // This process holds the directory's lock, so a socket that is there is a dead one's.
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let listener = UnixListener::bind(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    let listener = listen(path)?;
     let serve = move || {
         for client in listener.incoming() {
             match client {
@@ -104,5 +116,23 @@ fn ask(requests: &Sender<Request>) -> Value {
         }),
         Some(Err(error)) => json!({ "error": error }),
         None => json!({"error": "the server is stopping"}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_socket_is_the_owners_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(NAME);
+        let listener = listen(&path).unwrap();
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let client = UnixStream::connect(&path).unwrap();
+        drop((listener.accept().unwrap(), client));
     }
 }
