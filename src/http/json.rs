@@ -149,6 +149,12 @@ mod tests {
 
     proptest! {
         #[test]
+        fn ids_are_written_as_uuid_does(id: u128) {
+            let ours = text(|json| { json.bare_id(PublicId(id)); });
+            prop_assert_eq!(ours, uuid::Uuid::from_u128(id).to_string());
+        }
+
+        #[test]
         fn strings_are_escaped_as_serde_json_does(string in "\\PC*|[\\x00-\\x7f]*") {
             let ours = text(|json| { json.string(&string); });
             prop_assert_eq!(ours, serde_json::to_string(&string).unwrap());

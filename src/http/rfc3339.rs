@@ -20,25 +20,24 @@ impl Written {
     /// Writes `time`; one past the year 9999 is shown as the last instant of that year.
     pub(super) fn new(time: Timestamp) -> Self {
         let millis = time.millis().min(LAST_SHOWN);
-        // Both always fit.
         let [days, of_day] = [millis / MILLIS_PER_DAY, millis % MILLIS_PER_DAY]
-            .map(|part| u32::try_from(part).unwrap_or(0));
+            .map(|part| u32::try_from(part).expect("8,000 years have fewer days, a day fewer ms"));
         let (year, month, day) = civil(days);
-        let (minute, milli) = (of_day / 60_000, of_day % 60_000);
+        let (minute_of_day, milli_of_minute) = (of_day / 60_000, of_day % 60_000);
         let mut text = *b"0000-00-00T00:00:00.000Z";
         for (at, number) in [
             (0, year / 100),
             (2, year % 100),
             (5, month),
             (8, day),
-            (11, minute / 60),
-            (14, minute % 60),
-            (17, milli / 1_000),
-            (20, milli % 1_000 / 10),
+            (11, minute_of_day / 60),
+            (14, minute_of_day % 60),
+            (17, milli_of_minute / 1_000),
+            (20, milli_of_minute % 1_000 / 10),
         ] {
             text[at..at + 2].copy_from_slice(&DECIMAL[number as usize]);
         }
-        text[22] = DECIMAL[(milli % 10) as usize][1];
+        text[22] = DECIMAL[(milli_of_minute % 10) as usize][1];
         Self(text)
     }
 
