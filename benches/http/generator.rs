@@ -24,7 +24,7 @@ pub(crate) fn wrk(server: &Child, script: &Path, connections: u32) -> Slice {
         .expect("wrk is installed (Debian package wrk)");
     let cpu = server.cpu_seconds() - before;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{text}");
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(!text.contains("Non-2xx") && !text.contains("Socket errors"), "{text}");
     let rate = field(&text, "Requests/sec:");
     let requests: f64 = text

@@ -185,7 +185,7 @@ impl Plan {
 
     /// There is one more event to ask for seats of, as large as the others; nothing to whoever asks
     /// for the same seats over and over.
-    pub(super) const fn grow(&mut self) {
+    pub(super) fn grow(&mut self) {
         if let Self::Distinct(rounds) = self {
             rounds.fresh.grow();
         }

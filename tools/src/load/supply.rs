@@ -33,8 +33,10 @@ impl Supply {
         Self { order, events, seats, next: thread as u64, step: threads as u64 }
     }
 
-    /// There is one more event, with as many seats as each of the others.
-    pub(super) const fn grow(&mut self) {
+    /// There is one more event, with as many seats as each of the others. Only where it is filled
+    /// after the others: in turns, seats would be handed out again.
+    pub(super) fn grow(&mut self) {
+        debug_assert_eq!(self.order, Order::EventByEvent);
         self.events += 1;
     }
 }

@@ -158,9 +158,11 @@ fn when_seats_run_short_there_is_another_event() {
     assert_eq!((told.code, told.stderr.as_str()), (0, ""), "{told:?}");
     let report: Value = serde_json::from_str(&told.stdout).unwrap();
     for row in &report["contenders"].as_array().unwrap()[..3] {
-        // Seats are made for 150 ms, and 1,000 more; connecting takes 100 ms of each slice.
+        // Seats are made for 150 ms, and 1,000 more; connecting takes 100 ms of each slice. A slow disk
+        // books too few to need more.
         let acknowledged = row["measured"]["acknowledged"].as_u64().unwrap();
-        assert!(acknowledged > 1_150, "{row}");
+        let sync_micros = row["measured"]["raw_fdatasync_us"].as_f64().unwrap();
+        assert!(acknowledged > 1_150 || sync_micros >= 20_000.0, "{row}");
     }
     assert_nothing_is_left(place.path());
 }

@@ -174,6 +174,8 @@ fn measure(
     // None is given back: a front end knows no cancelling.
     let plan = Plan::Distinct(Rounds::once(supply));
     let mut crowd = Crowd::new(&world, &run.url.pen, plan, run.seed, 0, 1);
+    // The crowd's alone from here on: what is shared would be copied when another event is made.
+    drop(world);
     let pids = running.pids();
     let (mut slices, mut latencies) = (Vec::new(), histogram());
     // How many seats must be left before a slice: a guess, then twice what any slice so far took. (A
@@ -184,7 +186,7 @@ fn measure(
             run: &run,
             name: contender.name(),
             rate: order.rate,
-            warmup: if number == 0 { order.warmup } else { RAMP },
+            warmup: if number == 0 { run.warmup } else { RAMP },
             duration: order.slice,
             server: &pids,
             stop: conditions.stop,
@@ -241,7 +243,7 @@ fn generator(order: &Compare, server: &Server) -> Run {
         connections: order.connections,
         threads: 1,
         duration: order.slice,
-        warmup: order.warmup,
+        warmup: order.warmup.max(RAMP),
         users: order.users,
         events: Some(1),
         seats: None,
