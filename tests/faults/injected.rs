@@ -4,7 +4,8 @@
 //! What must hold each time: nothing that was acknowledged is lost; a failed sync, or anything else
 //! that leaves the log in doubt, ends the service (503 for all, then an exit code); what can be waited
 //! for, a full disk above all, does not, and reads go on; and what is left on the disk is sound, which
-//! `booking-wal verify` and a new server agree on.
+//! `booking-wal verify` and a new server agree on. A server that starts in spite of a fault serves
+//! all that was told before.
 //!
 //! First the calls of a run without a fault are counted, by thread and name; only those on files of
 //! the data directory count. Then for each of them, and each fault, the same script runs again. The
@@ -192,7 +193,7 @@ impl Part {
         let (root, output) = (directory(), "trace");
         let data = root.path().join("data");
         let output = root.path().join(output);
-        let (mut server, _) = self.start(&data, None, &output).expect("nothing fails");
+        let mut server = self.start(&data, None, &output).expect("nothing fails");
         let strace = self.attach(&server, None, &output);
         if self.role != Role::Main {
             let told = Told::begin(&server);
@@ -215,23 +216,16 @@ impl Part {
 
     /// Starts a server on a copy of what was left, or on nothing; its first thread is traced if that
     /// is the one to look at.
-    fn start(
-        &self,
-        data: &Path,
-        fault: Option<&str>,
-        output: &Path,
-    ) -> Result<(Server, Option<&Sound>), ExitStatus> {
+    fn start(&self, data: &Path, fault: Option<&str>, output: &Path) -> Result<Server, ExitStatus> {
         let mut settings = settings().data_dir(data);
-        let mut sound = None;
-        if let Some((left, _, left_sound)) = &self.left {
+        if let Some((left, ..)) = &self.left {
             copy_files(&left.path().join("data"), data);
-            sound = Some(left_sound);
         }
         if self.role == Role::Main {
             settings = settings.launched_by(launcher(fault, output));
         }
         let mut server = Server::stopped(settings);
-        server.try_restart().map(|()| (server, sound))
+        server.try_restart().map(|()| server)
     }
 
     fn attach(&self, server: &Server, fault: Option<&str>, output: &Path) -> Option<Strace> {
@@ -245,7 +239,8 @@ impl Part {
         let injection = case.injection();
         let (outcome, told) = match self.start(&data, Some(&injection), &output) {
             Err(status) => (case.check_end(status, &output), None),
-            Ok((mut server, _)) => {
+            Ok(mut server) => {
+                self.check_what_was_left(&server);
                 let told = Told::begin(&server);
                 let strace = self.attach(&server, Some(&injection), &output);
                 let played = match case.fault {
@@ -260,6 +255,15 @@ impl Part {
         };
         self.check_what_is_left(&data, told.as_ref());
         outcome
+    }
+
+    /// A server that serves, whatever its start has met, serves all that was told before: here and
+    /// now, since what this one did not see the next one may find.
+    fn check_what_was_left(&self, server: &Server) {
+        if let Some((_, told, sound)) = &self.left {
+            assert_eq!(logged(server, "recovered", "state_hash"), sound.state_hash);
+            told.check(server);
+        }
     }
 
     /// The directory is sound, and a server makes of it what clients were told.
