@@ -115,7 +115,7 @@ fn see(role: Role, enough: fn(Seen) -> bool) -> Seen {
     let mut server = settings.data_dir(&data).start();
     let told = Told::begin(&server);
     let strace = Strace::attach(&server, role, None, &output);
-    assert_eq!(play(&mut server, told, Length::Full).ended, None);
+    assert_eq!(play(&mut server, told, Length::Full, None).ended, None);
     let seen = || {
         let acts: Vec<Act> =
             calls(&output, &data).iter().filter_map(|call| act(call, &data)).collect();
@@ -149,7 +149,7 @@ fn a_restart_syncs_what_the_killed_one_wrote_before_it_reads() {
     let settings = || Settings::new().env("WAL_SEGMENT_BYTES", 1 << 20).data_dir(&data);
     let mut killed = settings().start();
     let told = Told::begin(&killed);
-    assert_eq!(play(&mut killed, told, Length::Full).ended, None);
+    assert_eq!(play(&mut killed, told, Length::Full, None).ended, None);
     killed.kill9();
     let names = files(&data, "wal-").into_iter().map(|path| path.file_name().unwrap().to_owned());
     let names = names.map(|name| name.into_string().unwrap());

@@ -7,6 +7,9 @@
 //! `booking-wal verify` and a new server agree on. A server that starts in spite of a fault serves
 //! all that was told before.
 //!
+//! That nothing was acknowledged whose sync failed cannot be seen afterwards, as the bytes are in
+//! memory still: each acknowledgement is held against a trace of the syncer when it comes.
+//!
 //! First the calls of a run without a fault are counted, by thread and name; only those on files of
 //! the data directory count. Then for each of them, and each fault, the same script runs again. The
 //! long run takes all, the quick one the first of each kind and a random sample of the others.
@@ -28,7 +31,7 @@ use crate::audit::{Sound, expect_sound, logged, restart_soundly};
 use crate::harness::{Server, Settings};
 use crate::means::{Extent, extent, quick_directory, report, skipped};
 use crate::script::{Length, Played, Told, end_of, play};
-use crate::trace::{Role, Strace, after_fault, calls, is_possible, launcher};
+use crate::trace::{Role, Strace, Syncs, after_fault, calls, is_possible, launcher};
 
 const SIGKILL: i32 = 9;
 /// The exit code of a server whose disk has failed.
@@ -172,7 +175,7 @@ impl Part {
         let data = left.path().join("data");
         let mut server = settings().data_dir(&data).start();
         let told = Told::begin(&server);
-        let played = play(&mut server, told, Length::Full);
+        let played = play(&mut server, told, Length::Full, None);
         assert_eq!(played.ended, None);
         server.kill9();
         fs::write(data.join("wal-00000000deadb000.seg.tmp"), [1; 8_192]).unwrap();
@@ -194,13 +197,9 @@ impl Part {
         let data = root.path().join("data");
         let output = root.path().join(output);
         let mut server = self.start(&data, None, &output).expect("nothing fails");
-        let strace = self.attach(&server, None, &output);
         if self.role != Role::Main {
-            let told = Told::begin(&server);
-            let played = play(&mut server, told, self.length());
-            assert_eq!(played.ended, None);
+            assert_eq!(self.work(&mut server, None, &output).ended, None);
         }
-        drop(strace);
         server.kill9();
         let mut cases = Vec::new();
         for call in calls(&output, &data) {
@@ -228,8 +227,22 @@ impl Part {
         server.try_restart().map(|()| server)
     }
 
-    fn attach(&self, server: &Server, fault: Option<&str>, output: &Path) -> Option<Strace> {
-        (self.role != Role::Main).then(|| Strace::attach(server, self.role, fault, output))
+    /// The script, while the thread is traced, and the syncer as well.
+    fn work(&self, server: &mut Server, fault: Option<&str>, output: &Path) -> Played {
+        let told = Told::begin(server);
+        let beside = output.with_extension("syncer");
+        let (_syncer, syncs) = if self.role == Role::Syncer {
+            (None, Syncs::written_to(output))
+        } else {
+            let strace = Strace::attach(server, Role::Syncer, None, &beside);
+            (Some(strace), Syncs::written_to(&beside))
+        };
+        let strace =
+            (self.role != Role::Main).then(|| Strace::attach(server, self.role, fault, output));
+        if fault.is_some_and(|fault| fault.ends_with('+')) {
+            return play_on_a_full_disk(server, told, strace, &syncs);
+        }
+        play(server, told, self.length(), Some(&syncs))
     }
 
     /// One run: the fault is met, and everything holds.
@@ -241,14 +254,7 @@ impl Part {
             Err(status) => (case.check_end(status, &output), None),
             Ok(mut server) => {
                 self.check_what_was_left(&server);
-                let told = Told::begin(&server);
-                let strace = self.attach(&server, Some(&injection), &output);
-                let played = match case.fault {
-                    Fault::StaysFull => play_on_a_full_disk(&mut server, told, strace),
-                    Fault::Eio | Fault::Enospc | Fault::Kill => {
-                        play(&mut server, told, self.length())
-                    }
-                };
+                let played = self.work(&mut server, Some(&injection), &output);
                 let outcome = case.check(&mut server, played.ended, &output);
                 (outcome, Some(played.told))
             }
@@ -288,15 +294,20 @@ impl Part {
 }
 
 /// The disk is full from the fault on: then nothing more is taken, until there is space again.
-fn play_on_a_full_disk(server: &mut Server, told: Told, strace: Option<Strace>) -> Played {
+fn play_on_a_full_disk(
+    server: &mut Server,
+    told: Told,
+    strace: Option<Strace>,
+    syncs: &Syncs,
+) -> Played {
     let mut told = told;
     for _ in 0..12 {
         let refused = told.answers.keys().any(|(status, _)| *status == 503);
         if refused {
             drop(strace);
-            return play(server, told, Length::Short);
+            return play(server, told, Length::Short, Some(syncs));
         }
-        let played = play(server, told, Length::Enlarging);
+        let played = play(server, told, Length::Enlarging, Some(syncs));
         if played.ended.is_some() {
             return played;
         }

@@ -11,6 +11,7 @@ use crate::harness::{
     Call, Client, Ending, Held, Holds, Ledger, Reply, Server, World, fresh_uuid, wait_until,
 };
 use crate::means::LIMIT;
+use crate::trace::Syncs;
 
 const SEATS: usize = 120;
 /// Of log: more than a segment of a megabyte, padding included.
@@ -61,6 +62,8 @@ enum Life {
 struct Play<'s> {
     server: &'s mut Server,
     told: Told,
+    /// What the log has synced, if that is traced.
+    syncs: Option<&'s Syncs>,
     /// Once the log has failed, nothing may be acknowledged any more.
     failed: bool,
 }
@@ -99,9 +102,16 @@ impl Told {
     }
 }
 
-/// Does what the script says until its end or that of the process, and checks each answer.
-pub(crate) fn play(server: &mut Server, told: Told, length: Length) -> Played {
-    let mut play = Play { server, told, failed: false };
+/// Does what the script says until its end or that of the process, and checks each answer: given
+/// the syncs, also that a change is acknowledged only once it was synced. What a failed sync leaves
+/// in memory is there for the next server, so that nothing else tells a false acknowledgement.
+pub(crate) fn play(
+    server: &mut Server,
+    told: Told,
+    length: Length,
+    syncs: Option<&Syncs>,
+) -> Played {
+    let mut play = Play { server, told, syncs, failed: false };
     let mut life = play.run(length);
     if life == Life::GoesOn && length != Length::Enlarging {
         life = play.goes_on_working();
@@ -149,11 +159,20 @@ impl Play<'_> {
 
     /// Asks, and checks what may be answered; `None` once the process has gone.
     fn ask(&mut self, call: &Call) -> Option<Reply> {
+        let asked = self.syncs.map(|syncs| (syncs, syncs.now()));
         let answer = self.server.try_send(call).ok()?;
         let kind = (answer.status, answer.code().to_owned());
         *self.told.answers.entry(kind).or_default() += 1;
         match answer.status {
-            200 | 201 => assert!(!self.failed, "acknowledged after the log had failed: {call:?}"),
+            200 | 201 => {
+                assert!(!self.failed, "acknowledged after the log had failed: {call:?}");
+                // Nobody else asks for anything: the change's own sync began after the question.
+                let synced = asked.map(|(syncs, moment)| syncs.first_since(moment));
+                assert!(
+                    matches!(synced, None | Some(Some(true))),
+                    "acknowledged without a sync that succeeded ({synced:?}): {call:?}"
+                );
+            }
             503 => self.look_around(&answer),
             other => panic!("{call:?} was answered {other}: {}", answer.text),
         }

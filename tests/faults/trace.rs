@@ -41,6 +41,18 @@ pub(crate) struct Call {
 #[derive(Debug)]
 pub(crate) struct Strace(Child);
 
+/// The syncs of a syncer that is traced. They and the answers of the server need no common clock:
+/// strace has written how a call begins before it is made, and how it ends before the thread goes
+/// on.
+#[derive(Clone, Debug)]
+pub(crate) struct Syncs {
+    output: PathBuf,
+}
+
+/// A moment of a trace: the bytes that were written by then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Moment(usize);
+
 impl Role {
     /// What the server calls the thread.
     fn name(self) -> &'static str {
@@ -131,6 +143,37 @@ impl Drop for Strace {
     }
 }
 
+impl Syncs {
+    /// Those that a strace of the syncer writes to `output`.
+    pub(crate) fn written_to(output: &Path) -> Self {
+        Self { output: output.to_owned() }
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        Moment(self.text().len())
+    }
+
+    /// Whether the first sync of a segment that began after the moment has succeeded; `None` if
+    /// there is none that has ended.
+    pub(crate) fn first_since(&self, moment: Moment) -> Option<bool> {
+        let text = self.text();
+        let (before, since) = text.split_at(moment.0);
+        // What is left of a line that was there is a call that had begun.
+        let began = if before.is_empty() || before.ends_with('\n') {
+            since
+        } else {
+            since.split_once('\n').map_or("", |(_, rest)| rest)
+        };
+        let mut lines = began.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let sync = lines.find(|line| line.starts_with("fdatasync(") && line.contains(".seg>"))?;
+        Some(sync.rsplit_once(" = ").is_some_and(|(_, result)| result.trim() == "0"))
+    }
+}
+
 /// The thread's directory in /proc, once there is one: a thread names itself, which may be after the
 /// server is ready.
 fn thread_of(pid: u32, role: Role) -> PathBuf {
@@ -189,4 +232,27 @@ fn calls_are_counted_by_name_and_told_by_directory() {
     let found: Vec<_> = calls.iter().map(|call| (call.name.as_str(), call.ordinal)).collect();
     assert_eq!(found, [("openat", 2), ("fdatasync", 1), ("fdatasync", 2)]);
     assert!(after_fault(&output).unwrap().contains("fdatasync"));
+}
+
+#[test]
+fn only_a_sync_that_began_later_and_has_ended_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = directory.path().join("trace");
+    let syncs = Syncs::written_to(&output);
+    let mut text = String::new();
+    let mut write = |more: &str| {
+        text.push_str(more);
+        fs::write(&output, &text).unwrap();
+        syncs.now()
+    };
+    let start = syncs.now();
+    let during = write("fdatasync(4</d/wal-0.seg>");
+    assert_eq!(syncs.first_since(start), None);
+    let between = write(") = 0\n");
+    assert_eq!((syncs.first_since(start), syncs.first_since(during)), (Some(true), None));
+    let later = write("fdatasync(4</d/wal-0.seg>) = -1 EIO (Input/output error) (INJECTED)\n");
+    assert_eq!(syncs.first_since(during), Some(false));
+    assert_eq!(syncs.first_since(between), Some(false));
+    write("fdatasync(5</d/a.snap.tmp>) = 0\n");
+    assert_eq!(syncs.first_since(later), None);
 }
