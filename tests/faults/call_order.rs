@@ -114,7 +114,7 @@ fn see(role: Role, enough: fn(Seen) -> bool) -> Seen {
     let settings = Settings::new().env("WAL_SEGMENT_BYTES", 1 << 20).env("WAL_RETAIN_BYTES", 0);
     let mut server = settings.data_dir(&data).start();
     let told = Told::begin(&server);
-    let strace = Strace::attach(&server, role, None, &output);
+    let strace = Strace::attach(&server, role, &[], &output);
     assert_eq!(play(&mut server, told, Length::Full, None).ended, None);
     let seen = || {
         let acts: Vec<Act> =
@@ -155,7 +155,7 @@ fn a_restart_syncs_what_the_killed_one_wrote_before_it_reads() {
     let names = names.map(|name| name.into_string().unwrap());
     let segments: BTreeSet<_> = names.filter(|name| name.ends_with(".seg")).collect();
     assert!(segments.len() > 1, "all of one epoch: {segments:?}");
-    let restarted = settings().launched_by(launcher(None, &output)).start();
+    let restarted = settings().launched_by(launcher(&[], &output)).start();
     let calls = calls(&output, &data);
     drop(restarted);
     let acts = calls.iter().filter_map(|call| act(call, &data));

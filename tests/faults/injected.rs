@@ -5,7 +5,8 @@
 //! that leaves the log in doubt, ends the service (503 for all, then an exit code); what can be waited
 //! for, a full disk above all, does not, and reads go on; and what is left on the disk is sound, which
 //! `booking-wal verify` and a new server agree on. A server that starts in spite of a fault serves
-//! all that was told before.
+//! all that was told before. One that is told to stop ends by itself, and cleanly only if its log
+//! was synced.
 //!
 //! That nothing was acknowledged whose sync failed cannot be seen afterwards, as the bytes are in
 //! memory still: each acknowledgement is held against a trace of the syncer when it comes.
@@ -27,20 +28,25 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use tempfile::TempDir;
 
-use crate::audit::{Sound, expect_sound, logged, restart_soundly};
-use crate::harness::{Server, Settings};
-use crate::means::{Extent, extent, quick_directory, report, skipped};
+use crate::audit::{Sound, ask_for_snapshot, expect_sound, logged, restart_soundly};
+use crate::harness::{Server, Settings, wait_until};
+use crate::means::{Extent, LIMIT, extent, quick_directory, report, skipped};
 use crate::script::{Length, Played, Told, end_of, play};
-use crate::trace::{Role, Strace, Syncs, after_fault, calls, is_possible, launcher};
+use crate::trace::{
+    Call, Role, Strace, Syncs, after_fault, calls, has_begun, is_possible, launcher,
+};
 
 const SIGKILL: i32 = 9;
 /// The exit code of a server whose disk has failed.
 const INPUT_OUTPUT: i32 = 74;
 /// Runs at a time: most of one is waiting for processes to start and to end.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 6;
 /// Of each part, beyond the first call of each kind, in the quick run.
 const SAMPLE: usize = 6;
 const PLACE_BYTES: u64 = 256 << 20;
+/// How long a thread is held in a call while the server is told to stop: longer than the
+/// checkpoints take to notice, which end before the log does.
+const HELD_MICROSECONDS: u64 = 2_000_000;
 
 /// What happens instead of a call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -52,9 +58,19 @@ enum Fault {
     Kill,
 }
 
+/// What the server does when the fault comes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Phase {
+    Starts,
+    Works,
+    /// It has been, or is about to be, sent SIGTERM.
+    Stops,
+}
+
 /// One run.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Case {
+    phase: Phase,
     role: Role,
     name: String,
     ordinal: usize,
@@ -68,7 +84,7 @@ enum Due {
     Killed,
     /// The log has failed.
     Stops,
-    /// The service goes on.
+    /// The service goes on, or ends cleanly if it was told to.
     GoesOn,
     /// The start fails.
     Refuses,
@@ -86,30 +102,39 @@ enum Outcome {
     NotMet,
 }
 
-/// What the runs are about: the first thread while it starts on what an earlier life left, or
-/// another one while it works.
+/// What the runs are about: a thread, and a phase of the server's life. Starts are the first
+/// thread's, on nothing or on what an earlier life left.
 struct Part {
+    phase: Phase,
     role: Role,
     /// What a server left that was killed.
     left: Option<(TempDir, Told, Sound)>,
 }
 
 impl Fault {
-    fn applies(self, role: Role, name: &str) -> bool {
-        let reads = ["pread64", "read", "getdents64"].contains(&name);
+    fn applies(self, phase: Phase, role: Role, name: &str) -> bool {
+        let takes_no_space = ["pread64", "read", "getdents64", "flock", "close"].contains(&name);
+        // Elsewhere files are closed only after they have served.
+        let lets_go = ["flock", "close"].contains(&name);
         match self {
-            Self::Eio | Self::Kill => true,
-            Self::Enospc => !reads,
+            Self::Eio | Self::Kill => phase == Phase::Stops || !lets_go,
+            Self::Enospc => !takes_no_space,
             Self::StaysFull => {
-                role == Role::Preparer && ["fallocate", "pwrite64", "openat"].contains(&name)
+                (phase, role) == (Phase::Works, Role::Preparer)
+                    && ["fallocate", "pwrite64", "openat"].contains(&name)
             }
         }
     }
 }
 
+/// As strace takes it: the first call of that name takes long.
+fn hold(name: &str) -> String {
+    format!("{name}:delay_enter={HELD_MICROSECONDS}:when=1")
+}
+
 impl Case {
-    /// As strace takes it.
-    fn injection(&self) -> String {
+    /// As strace takes it, together with the call that the thread is held in, if it is.
+    fn injections(&self, held: Option<&str>) -> Vec<String> {
         let Self { name, ordinal, fault, .. } = self;
         let (what, on) = match fault {
             Fault::Eio => ("error=EIO", ""),
@@ -117,13 +142,20 @@ impl Case {
             Fault::StaysFull => ("error=ENOSPC", "+"),
             Fault::Kill => ("signal=KILL", ""),
         };
-        format!("{name}:{what}:when={ordinal}{on}")
+        // Of two for calls of one name the second would count alone.
+        if held == Some(name) && *ordinal == 1 {
+            return vec![format!("{}:{what}", hold(name))];
+        }
+        let held = held.map(hold);
+        held.into_iter().chain([format!("{name}:{what}:when={ordinal}{on}")]).collect()
     }
 
     fn due(&self) -> Due {
         let full = matches!(self.fault, Fault::Enospc | Fault::StaysFull);
         match self.role {
             _ if self.fault == Fault::Kill => Due::Killed,
+            // The log is synced and sealed by then: what is not removed or closed hurts nobody.
+            Role::Main if self.phase == Phase::Stops => Due::GoesOn,
             // What may not be on the disk must not be served.
             Role::Main if self.name.ends_with("sync") => Due::Refuses,
             Role::Main => Due::Either,
@@ -135,6 +167,8 @@ impl Case {
             {
                 Due::GoesOn
             }
+            // What remains of a segment that nobody entered is removed by the next start.
+            Role::Preparer if ["close", "unlink"].contains(&&*self.name) => Due::GoesOn,
             Role::Preparer | Role::Syncer => Due::Stops,
         }
     }
@@ -163,9 +197,9 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 impl Part {
-    /// A server at work, one of whose threads is looked at.
-    fn working(role: Role) -> Self {
-        Self { role, left: None }
+    /// A server on nothing, one of whose threads is looked at.
+    fn of(phase: Phase, role: Role) -> Self {
+        Self { phase, role, left: None }
     }
 
     /// A server that starts on a log with snapshots, with a segment that was made ahead, and with
@@ -181,7 +215,7 @@ impl Part {
         fs::write(data.join("wal-00000000deadb000.seg.tmp"), [1; 8_192]).unwrap();
         fs::write(data.join("snapshot-00000000deadbeef.snap.tmp"), [1; 8_192]).unwrap();
         let sound = expect_sound(&data);
-        Self { role: Role::Main, left: Some((left, played.told, sound)) }
+        Self { left: Some((left, played.told, sound)), ..Self::of(Phase::Starts, Role::Main) }
     }
 
     fn length(&self) -> Length {
@@ -191,70 +225,135 @@ impl Part {
         }
     }
 
+    /// As all others, unless the syncer is looked at while it stops: nothing is synced before.
+    fn settings(&self) -> Settings {
+        match (self.phase, self.role) {
+            (Phase::Stops, Role::Syncer) => settings().durability("interval:60000"),
+            _ => settings(),
+        }
+    }
+
+    /// The call that the thread is in the middle of while the server is told to stop, so that the
+    /// rest of what it does comes afterwards in each run.
+    fn held(&self) -> Option<&'static str> {
+        match (self.phase, self.role) {
+            (Phase::Stops, Role::Preparer) => Some("fallocate"),
+            (Phase::Stops, Role::Checkpoint) => Some("fdatasync"),
+            _ => None,
+        }
+    }
+
     /// All runs that there can be, by a run without a fault.
     fn cases(&self) -> Vec<Case> {
-        let (root, output) = (directory(), "trace");
-        let data = root.path().join("data");
-        let output = root.path().join(output);
-        let mut server = self.start(&data, None, &output).expect("nothing fails");
-        if self.role != Role::Main {
-            assert_eq!(self.work(&mut server, None, &output).ended, None);
+        let root = directory();
+        let (data, output) = (root.path().join("data"), root.path().join("trace"));
+        let held: Vec<String> = self.held().map(hold).into_iter().collect();
+        let mut server = self.start(&data, &held, &output).expect("nothing fails");
+        let ended = match self.phase {
+            Phase::Starts => None,
+            Phase::Works => self.work(&mut server, &[], &output).ended,
+            Phase::Stops => self.stop(&mut server, &held, &output).ended,
+        };
+        if self.phase == Phase::Stops {
+            assert_eq!(ended.and_then(|status| status.code()), Some(0), "{}", server.stderr());
+        } else {
+            assert_eq!(ended, None);
+            server.kill9();
         }
-        server.kill9();
         let mut cases = Vec::new();
-        for call in calls(&output, &data) {
+        let mut calls = calls(&output, &data);
+        // That of a directory writes nothing: the standard library panics if it fails.
+        let inside = format!("{}/", data.display());
+        calls.retain(|call| call.name != "close" || call.line.contains(&inside));
+        let is_held = |call: &Call| self.held().is_some_and(|held| call.name == held);
+        let before = |call: &Call| self.held().is_some() && !is_held(call);
+        for call in calls.into_iter().skip_while(before) {
             for fault in [Fault::Eio, Fault::Enospc, Fault::StaysFull, Fault::Kill] {
-                if fault.applies(self.role, &call.name) {
-                    let name = call.name.clone();
-                    cases.push(Case { role: self.role, name, ordinal: call.ordinal, fault });
+                // strace does not kill in a call that it holds.
+                let is_possible = fault != Fault::Kill || !is_held(&call);
+                if is_possible && fault.applies(self.phase, self.role, &call.name) {
+                    let (name, ordinal) = (call.name.clone(), call.ordinal);
+                    cases.push(Case { phase: self.phase, role: self.role, name, ordinal, fault });
                 }
             }
         }
         cases
     }
 
-    /// Starts a server on a copy of what was left, or on nothing; its first thread is traced if that
-    /// is the one to look at.
-    fn start(&self, data: &Path, fault: Option<&str>, output: &Path) -> Result<Server, ExitStatus> {
-        let mut settings = settings().data_dir(data);
+    /// Starts a server on a copy of what was left, or on nothing; its first thread is traced if
+    /// its start is what is looked at.
+    fn start(&self, data: &Path, faults: &[String], output: &Path) -> Result<Server, ExitStatus> {
+        let mut settings = self.settings().data_dir(data);
         if let Some((left, ..)) = &self.left {
             copy_files(&left.path().join("data"), data);
         }
-        if self.role == Role::Main {
-            settings = settings.launched_by(launcher(fault, output));
+        if self.phase == Phase::Starts {
+            settings = settings.launched_by(launcher(faults, output));
         }
         let mut server = Server::stopped(settings);
         server.try_restart().map(|()| server)
     }
 
     /// The script, while the thread is traced, and the syncer as well.
-    fn work(&self, server: &mut Server, fault: Option<&str>, output: &Path) -> Played {
+    fn work(&self, server: &mut Server, faults: &[String], output: &Path) -> Played {
         let told = Told::begin(server);
         let beside = output.with_extension("syncer");
         let (_syncer, syncs) = if self.role == Role::Syncer {
             (None, Syncs::written_to(output))
         } else {
-            let strace = Strace::attach(server, Role::Syncer, None, &beside);
+            let strace = Strace::attach(server, Role::Syncer, &[], &beside);
             (Some(strace), Syncs::written_to(&beside))
         };
         let strace =
-            (self.role != Role::Main).then(|| Strace::attach(server, self.role, fault, output));
-        if fault.is_some_and(|fault| fault.ends_with('+')) {
+            (self.phase == Phase::Works).then(|| Strace::attach(server, self.role, faults, output));
+        if faults.iter().any(|fault| fault.ends_with('+')) {
             return play_on_a_full_disk(server, told, strace, &syncs);
         }
         play(server, told, self.length(), Some(&syncs))
+    }
+
+    /// Tells the server to stop, with the thread in the middle of what it does then, and waits
+    /// until it has ended, which it does by itself.
+    fn stop(&self, server: &mut Server, faults: &[String], output: &Path) -> Played {
+        let told = Told::begin(server);
+        let mut played = play(server, told, Length::Short, None);
+        assert_eq!(played.ended, None);
+        let _strace = Strace::attach(server, self.role, faults, output);
+        if self.role == Role::Checkpoint {
+            let data = server.data_dir();
+            // Its socket goes with the server, and nobody waits for the answer.
+            thread::spawn(move || ask_for_snapshot(&data));
+        }
+        if self.role == Role::Preparer {
+            played = play(server, played.told, Length::Enlarging, None);
+        }
+        if let Some(name) = self.held() {
+            wait_until(LIMIT, "the thread is where it is held", || has_begun(output, name));
+        }
+        if played.ended.is_none() {
+            server.send_sigterm();
+            played.ended = Some(end_of(server));
+        }
+        if played.ended.is_some_and(|status| status.success()) {
+            let sound = expect_sound(&server.data_dir());
+            assert_eq!(sound.state_hash, logged(server, "stopped", "state_hash"));
+        }
+        played
     }
 
     /// One run: the fault is met, and everything holds.
     fn run(&self, case: &Case) -> Outcome {
         let root = directory();
         let (data, output) = (root.path().join("data"), root.path().join("trace"));
-        let injection = case.injection();
-        let (outcome, told) = match self.start(&data, Some(&injection), &output) {
+        let faults = case.injections(self.held());
+        let (outcome, told) = match self.start(&data, &faults, &output) {
             Err(status) => (case.check_end(status, &output), None),
             Ok(mut server) => {
                 self.check_what_was_left(&server);
-                let played = self.work(&mut server, Some(&injection), &output);
+                let played = match self.phase {
+                    Phase::Starts | Phase::Works => self.work(&mut server, &faults, &output),
+                    Phase::Stops => self.stop(&mut server, &faults, &output),
+                };
                 let outcome = case.check(&mut server, played.ended, &output);
                 (outcome, Some(played.told))
             }
@@ -320,6 +419,8 @@ impl Case {
     /// What came of it, which must be what is due. A server that has not ended then is killed.
     fn check(&self, server: &mut Server, ended: Option<ExitStatus>, output: &Path) -> Outcome {
         if let Some(status) = ended {
+            let says_so = server.stderr().contains(": stopped ");
+            assert!(!says_so || status.success() || self.fault == Fault::Kill, "{status}");
             return self.check_end(status, output);
         }
         let met = self.fault != Fault::Kill && after_fault(output).is_some();
@@ -335,11 +436,22 @@ impl Case {
     fn check_end(&self, status: ExitStatus, output: &Path) -> Outcome {
         use std::os::unix::process::ExitStatusExt as _;
         if self.fault == Fault::Kill {
+            if self.phase == Phase::Stops && status.success() {
+                return Outcome::NotMet;
+            }
             assert_eq!(status.signal(), Some(SIGKILL), "ended otherwise: {status}");
             return Outcome::Killed;
         }
-        let after = after_fault(output).expect("the process ended without having met the fault");
+        let after = match after_fault(output) {
+            Some(after) => after,
+            None if self.phase == Phase::Stops && status.success() => return Outcome::NotMet,
+            None => panic!("the process ended without having met the fault: {status}"),
+        };
         match self.due() {
+            Due::GoesOn if self.phase == Phase::Stops => {
+                assert!(status.success(), "no clean end: {status}");
+                return Outcome::WentOn;
+            }
             Due::Stops => assert_eq!(status.code(), Some(INPUT_OUTPUT), "{status}"),
             Due::Refuses | Due::Either => {
                 assert!(status.code().is_some_and(|code| code > 0), "{status}")
@@ -354,17 +466,21 @@ impl Case {
 }
 
 /// All in the long run; in the quick one the first of each kind, every sync of a start (they are
-/// few, and each is for something else), and some others.
+/// few, and each is for something else), and some others. Of a stop, which takes its time, fewer.
 fn chosen(mut cases: Vec<Case>, rng: &mut StdRng) -> Vec<Case> {
     if extent() == Extent::Long {
         return cases;
     }
     let mut kinds = BTreeSet::new();
+    let stops = cases.iter().any(|case| case.phase == Phase::Stops);
     let first =
         |case: &Case| kinds.insert((case.name.clone(), case.fault)) || case.due() == Due::Refuses;
     let (mut chosen, mut others): (Vec<_>, Vec<_>) = cases.drain(..).partition(first);
+    let most = if stops { SAMPLE } else { chosen.len() + SAMPLE };
+    chosen.shuffle(rng);
     others.shuffle(rng);
-    chosen.extend(others.into_iter().take(SAMPLE));
+    chosen.extend(others);
+    chosen.truncate(most);
     chosen
 }
 
@@ -401,7 +517,10 @@ fn try_part(part: &Part) {
     let count = chosen.len();
     let (tally, failed) = run_all(part, chosen);
     let met: u64 = tally.iter().filter(|((_, o), _)| *o != Outcome::NotMet).map(|(_, n)| n).sum();
-    report(&format!("{:?}: seed {seed}, {count} of {all} faults, {met} met: {tally:?}", part.role));
+    let Part { phase, role, .. } = part;
+    report(&format!(
+        "{role:?} {phase:?}: seed {seed}, {count} of {all} faults, {met} met: {tally:?}"
+    ));
     assert_eq!(failed, [], "see above");
     // How many calls there are varies: a syncer makes fewer when more is asked at a time. But no
     // kind of fault may have been met by none.
@@ -424,25 +543,45 @@ fn try_if_possible(part: impl FnOnce() -> Part) {
 
 #[test]
 fn faults_of_the_syncer() {
-    try_if_possible(|| Part::working(Role::Syncer));
+    try_if_possible(|| Part::of(Phase::Works, Role::Syncer));
 }
 
 #[test]
 fn faults_of_the_preparer() {
-    try_if_possible(|| Part::working(Role::Preparer));
+    try_if_possible(|| Part::of(Phase::Works, Role::Preparer));
 }
 
 #[test]
 fn faults_of_the_checkpoints() {
-    try_if_possible(|| Part::working(Role::Checkpoint));
+    try_if_possible(|| Part::of(Phase::Works, Role::Checkpoint));
 }
 
 #[test]
 fn faults_of_a_first_start() {
-    try_if_possible(|| Part::working(Role::Main));
+    try_if_possible(|| Part::of(Phase::Starts, Role::Main));
 }
 
 #[test]
 fn faults_of_a_restart() {
     try_if_possible(Part::starting);
+}
+
+#[test]
+fn faults_of_a_stop_in_the_syncer() {
+    try_if_possible(|| Part::of(Phase::Stops, Role::Syncer));
+}
+
+#[test]
+fn faults_of_a_stop_in_the_preparer() {
+    try_if_possible(|| Part::of(Phase::Stops, Role::Preparer));
+}
+
+#[test]
+fn faults_of_a_stop_in_the_checkpoints() {
+    try_if_possible(|| Part::of(Phase::Stops, Role::Checkpoint));
+}
+
+#[test]
+fn faults_of_a_stop_in_the_first_thread() {
+    try_if_possible(|| Part::of(Phase::Stops, Role::Main));
 }

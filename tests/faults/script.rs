@@ -103,8 +103,9 @@ impl Told {
 }
 
 /// Does what the script says until its end or that of the process, and checks each answer: given
-/// the syncs, also that a change is acknowledged only once it was synced. What a failed sync leaves
-/// in memory is there for the next server, so that nothing else tells a false acknowledgement.
+/// the syncs, also that a change is acknowledged only once it was synced. What a failed sync
+/// leaves in memory is there for the next server, so that nothing else tells a false
+/// acknowledgement.
 pub(crate) fn play(
     server: &mut Server,
     told: Told,

@@ -13,9 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::harness::{Server, wait_until};
 use crate::means::{LIMIT, program};
 
-/// The calls that can hurt a log, or that recovery depends on.
+/// The calls that can hurt a log, that recovery depends on, or that let go of files.
 const CALLS: &str = "trace=fdatasync,fsync,fallocate,?rename,renameat,renameat2,mmap,openat,\
-                     pwrite64,write,ftruncate,?unlink,unlinkat,pread64,read,getdents64";
+                     pwrite64,write,ftruncate,?unlink,unlinkat,pread64,read,getdents64,\
+                     flock,close";
 
 /// A thread of the server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -102,9 +103,9 @@ fn is_traced(process: &Path) -> bool {
     })
 }
 
-fn options(fault: Option<&str>, output: &Path) -> Vec<String> {
+fn options(faults: &[String], output: &Path) -> Vec<String> {
     let mut words = vec!["-y".to_owned(), "-e".to_owned(), CALLS.to_owned()];
-    if let Some(fault) = fault {
+    for fault in faults {
         words.extend(["-e".to_owned(), format!("inject={fault}")]);
     }
     words.extend(["-o".to_owned(), output.display().to_string()]);
@@ -113,19 +114,25 @@ fn options(fault: Option<&str>, output: &Path) -> Vec<String> {
 
 /// What starts a server whose first thread is traced. The tracer is a child's child, so that the
 /// server is the one that was started.
-pub(crate) fn launcher(fault: Option<&str>, output: &Path) -> Vec<String> {
+pub(crate) fn launcher(faults: &[String], output: &Path) -> Vec<String> {
     let mut words = vec!["strace".to_owned(), "-D".to_owned()];
-    words.extend(options(fault, output));
+    words.extend(options(faults, output));
     words
 }
 
 impl Strace {
-    /// Traces a thread of a server from now on, and makes a call fail if so told.
-    pub(crate) fn attach(server: &Server, role: Role, fault: Option<&str>, output: &Path) -> Self {
+    /// Traces a thread of a server from now on, and makes calls fail if so told.
+    pub(crate) fn attach(server: &Server, role: Role, faults: &[String], output: &Path) -> Self {
         let thread = thread_of(server.pid(), role);
         let mut strace = Command::new("strace");
-        strace.args(options(fault, output)).arg("-p");
+        strace.args(options(faults, output)).arg("-p");
         strace.arg(thread.file_name().expect("the thread's number"));
+        if role == Role::Main {
+            // It closes connections as well, now more and now fewer: they must not be counted.
+            for file in fs::read_dir(server.data_dir()).expect("the server's directory") {
+                strace.arg("-P").arg(file.expect("the server's directory").path());
+            }
+        }
         strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let attached = Self(strace.spawn().expect("strace starts"));
         // A fault that was met at once has ended the process.
@@ -209,6 +216,12 @@ pub(crate) fn calls(output: &Path, directory: &Path) -> Vec<Call> {
         }
     }
     calls
+}
+
+/// Whether the thread has begun a call of this name.
+pub(crate) fn has_begun(output: &Path, name: &str) -> bool {
+    let text = fs::read_to_string(output).unwrap_or_default();
+    text.lines().any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('(')))
 }
 
 /// Whether the fault was met; and what the thread did afterwards.
