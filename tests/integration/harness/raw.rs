@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{SockFilter, SockRef};
 
 use super::time::now;
 
@@ -83,6 +84,17 @@ impl Raw {
     /// Says that nothing more will be sent.
     pub(crate) fn finish(&mut self) {
         let _closed_meanwhile = self.stream.shutdown(Shutdown::Write);
+    }
+
+    /// From now on nothing of what the server sends arrives, and nothing tells it so: no
+    /// acknowledgement, no reset, and no end as long as this lives (nor later, if anything was sent
+    /// in between: the end would have to wait for its acknowledgement). Such is a client whose
+    /// machine lost its power.
+    pub(crate) fn vanish(&self) {
+        // The whole filter: keep 0 bytes of a segment, which is to drop it.
+        const RETURN_CONSTANT: u16 = 0x06;
+        let drop_all = [SockFilter::new(RETURN_CONSTANT, 0, 0, 0)];
+        SockRef::from(&self.stream).attach_filter(&drop_all).expect("anybody may filter");
     }
 
     /// The next answer; `None` if the connection ends before its first byte. One that breaks off
