@@ -40,5 +40,6 @@ mod slow_clients;
 mod smuggling;
 mod snapshot_faults;
 mod snapshots;
+mod timeouts;
 mod tour;
 mod transport;

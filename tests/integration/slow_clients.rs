@@ -37,8 +37,8 @@ fn post(length: usize, body: &str) -> String {
 /// How many kinds of stalled clients there are.
 const KINDS_OF_STALLED: usize = 5;
 
-/// Connections of which each has said nothing, half a head, half a body, is idle after an answer, or
-/// is gone with an answer on its way, and never said so.
+/// Connections of which each has said nothing, half a head, half a body, is idle after an answer,
+/// or is gone with an answer on its way, and never said so.
 fn stalled(server: &Server, count: usize) -> Vec<Raw> {
     let mut connections: Vec<Raw> = Vec::with_capacity(count);
     for number in 0..count {
@@ -60,12 +60,8 @@ fn stalled(server: &Server, count: usize) -> Vec<Raw> {
         }
         connections.push(connection);
     }
-    wait_until(PATIENCE, "all are accepted", || open_connections(server) >= count as u64);
+    wait_until(PATIENCE, "all are accepted", || server.open_connections() >= count as u64);
     connections
-}
-
-fn open_connections(server: &Server) -> u64 {
-    server.stats()["connections"]["open"].as_u64().expect("a count")
 }
 
 /// A client that means well, and keeps its connection.
@@ -126,9 +122,9 @@ fn median(pairs: &mut [Pair]) -> Pair {
     pairs[pairs.len() / 2]
 }
 
-/// Two guests take turns, and take turns in beginning, so that whatever else the machine does hits
-/// both alike. If the first pairs are not fine, which may be noise, more are taken; then the median
-/// of all of them counts, and no good turn makes up for bad ones.
+/// Two guests take turns, and take turns in beginning, so that whatever else the machine does
+/// hits both alike. If the first pairs are not fine, which may be noise, more are taken; then the
+/// median of all of them counts, and no good turn makes up for bad ones.
 fn median_of_turns(
     [calm, crowded]: [&mut Guest<'_>; 2],
     measure: fn(&mut Guest<'_>) -> Duration,
@@ -182,11 +178,11 @@ fn thousands_of_stalled_clients_slow_nobody_and_cost_little() {
         );
         assert!(ratio <= CROWD_RATIO_MAX, "a {what} takes {crowded:?} beside them, not {calm:?}");
     }
-    assert!(open_connections(crowded.server) >= STALLED as u64, "they were there all the time");
+    assert!(crowded.server.open_connections() >= STALLED as u64, "they were there all the time");
     drop(crowd);
     // But for those that said nothing when they went; they have all of the hour.
     let most = (STALLED / KINDS_OF_STALLED + 10) as u64;
-    wait_until(PATIENCE, "they are gone", || open_connections(crowded.server) < most);
+    wait_until(PATIENCE, "they are gone", || crowded.server.open_connections() < most);
 }
 
 #[test]
@@ -207,7 +203,7 @@ fn what_one_connection_can_occupy_is_bounded() {
         for connection in &mut crowd {
             connection.send(&text);
         }
-        wait_until(PATIENCE, "all are accepted", || open_connections(&server) >= COUNT as u64);
+        wait_until(PATIENCE, "all are accepted", || server.open_connections() >= COUNT as u64);
         // Whoever is served behind them all has waited until they were read.
         let mut highest = 0;
         for _ in 0..50 {
@@ -263,5 +259,5 @@ fn a_flood_of_connections_is_turned_away_and_then_over() {
     let stats = server.stats();
     let refused = stats["connections"]["refused"].as_u64().expect("a count");
     assert!(refused >= turned_away, "{refused} were counted as refused");
-    wait_until(PATIENCE, "all are gone", || open_connections(&server) < 10);
+    wait_until(PATIENCE, "all are gone", || server.open_connections() < 10);
 }

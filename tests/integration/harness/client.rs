@@ -250,6 +250,12 @@ impl Client {
         self.get("/api/bookings/stats").expect(200).json
     }
 
+    /// How many connections the server has, this client's own among them.
+    #[track_caller]
+    pub(crate) fn open_connections(&self) -> u64 {
+        self.stats()["connections"]["open"].as_u64().expect("a count")
+    }
+
     /// The statistics once no booking request is in flight any more; then the totals must add up.
     #[track_caller]
     pub(crate) fn settled_stats(&self) -> Value {

@@ -87,9 +87,9 @@ impl Raw {
     }
 
     /// From now on nothing of what the server sends arrives, and nothing tells it so: no
-    /// acknowledgement, no reset, and no end as long as this lives (nor later, if anything was sent
-    /// in between: the end would have to wait for its acknowledgement). Such is a client whose
-    /// machine lost its power.
+    /// acknowledgement, no reset, and no end as long as this lives (nor later, if anything was
+    /// sent in between: the end would have to wait for its acknowledgement). Such is a client
+    /// whose machine lost its power.
     pub(crate) fn vanish(&self) {
         // The whole filter: keep 0 bytes of a segment, which is to drop it.
         const RETURN_CONSTANT: u16 = 0x06;
