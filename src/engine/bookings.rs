@@ -85,14 +85,9 @@ impl Engine {
             stamp: stamp.map(OwnedStamp::new),
         };
         let turn = Turn { ledger: &self.log, now, urgency: Urgency::Take };
-        if self.store.bookings.load(Ordering::Relaxed) >= self.bookings_max {
-            return Err(Refusal::Overloaded);
-        }
-        let link = |number, row: &Row| {
-            self.store.bookings.fetch_add(1, Ordering::Relaxed);
-            user.link(event.id.number, number, row)
-        };
-        match event.seats.hold(turn, &terms, link).map_err(no_room)? {
+        let claim = || self.claim_booking();
+        let link = |number, row: &Row| user.link(event.id.number, number, row);
+        match event.seats.hold(turn, &terms, claim, link).map_err(no_room)? {
             HoldOutcome::Made { row: number, position } => {
                 let row = event.seats.row(number).expect("it was just made");
                 let position = position.or_else(|| self.helped_position(row));
@@ -111,8 +106,19 @@ impl Engine {
                 Ok((self.made(event, number, row, Hold::Existing, now), position))
             }
             HoldOutcome::UserGone => Err(Refusal::UserNotFound),
-            HoldOutcome::TableFull => Err(Refusal::Overloaded),
+            HoldOutcome::OverBound => Err(Refusal::Overloaded),
+            HoldOutcome::TableFull => {
+                self.store.bookings.fetch_sub(1, Ordering::Relaxed);
+                Err(Refusal::Overloaded)
+            }
         }
+    }
+
+    /// Makes room for one more booking under the bound of all.
+    fn claim_booking(&self) -> bool {
+        let more = |bookings| (bookings < self.bookings_max).then_some(bookings + 1);
+        let bookings = &self.store.bookings;
+        bookings.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
     }
 
     /// Where the record of a booking is that another thread wrote: its LSN if that thread says so

@@ -137,7 +137,9 @@ pub(super) enum HoldOutcome {
     Taken(Vec<Taken>),
     /// The user was deleted.
     UserGone,
-    /// The table of rows is full.
+    /// There may be no more bookings.
+    OverBound,
+    /// The table of rows is full: what was claimed is not used.
     TableFull,
 }
 
@@ -171,12 +173,13 @@ impl Seats {
         self.rows.get(number.get().checked_sub(1)?)
     }
 
-    /// Takes the slots of `terms`, all or none. `link` ties the complete row to its user, unless
-    /// the user is gone.
+    /// Takes the slots of `terms`, all or none. `claim` makes room for one more row, of which more
+    /// than one may be needed; `link` ties the complete row to its user, unless the user is gone.
     pub(super) fn hold<L: Ledger>(
         &self,
         turn: Turn<'_, L>,
         terms: &Terms,
+        claim: impl Fn() -> bool,
         link: impl Fn(RowNumber, &Row) -> bool,
     ) -> Result<HoldOutcome, NoRoom> {
         loop {
@@ -186,6 +189,9 @@ impl Seats {
             }
             if !turn.ledger.has_room() {
                 return Err(NoRoom);
+            }
+            if !claim() {
+                return Ok(HoldOutcome::OverBound);
             }
             let Some(index) = self.rows.claim() else {
                 return Ok(HoldOutcome::TableFull);

@@ -15,9 +15,23 @@ use crate::domain::{
 };
 
 mod against_model;
+mod bounds;
 
 const TTL: Duration = Duration::from_secs(600);
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+fn details(seats: u32) -> EventDetails {
+    let title = |text| Title::parse(text).unwrap();
+    EventDetails {
+        name: title("Night"),
+        artist: title("Band"),
+        venue: title("Hall"),
+        date: "2026-12-24T20:00:00Z".into(),
+        total_seats: seats,
+        price: Amount::parse("19.99", 2).unwrap(),
+        currency: Currency::DEFAULT,
+    }
+}
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -62,17 +76,7 @@ impl Fixture {
     }
 
     fn event(&self, seats: u32) -> (PublicId, Vec<PublicId>) {
-        let title = |text| Title::parse(text).unwrap();
-        let details = EventDetails {
-            name: title("Night"),
-            artist: title("Band"),
-            venue: title("Hall"),
-            date: "2026-12-24T20:00:00Z".into(),
-            total_seats: seats,
-            price: Amount::parse("19.99", 2).unwrap(),
-            currency: Currency::DEFAULT,
-        };
-        let event = self.engine.create_event(details, None).result.unwrap().id.public();
+        let event = self.engine.create_event(details(seats), None).result.unwrap().id.public();
         let (_, mut cursor) = self.engine.tickets(event, None, None).result.unwrap();
         let mut page = Vec::new();
         while !cursor.is_done() {

@@ -60,7 +60,7 @@ impl Bookings {
             ttl_millis: TTL_MILLIS,
             stamp: None,
         };
-        self.seats.hold(self.turn(now), &terms, link)
+        self.seats.hold(self.turn(now), &terms, || true, link)
     }
 
     /// Holds, where nothing can stand in the way.
