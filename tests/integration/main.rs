@@ -14,6 +14,7 @@ mod api_idempotency;
 mod api_lists;
 mod api_stats;
 mod api_users;
+mod bounds;
 mod contention;
 mod contract_model;
 mod contract_order;
