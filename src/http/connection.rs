@@ -151,7 +151,15 @@ pub(super) async fn serve(
         }
     })
     .await;
-    if let Some(last_words) = last_words {
+    let Some(last_words) = last_words else {
+        return;
+    };
+    // hyper counts a client as idle once its answer is collected. As long as it reads, it is not.
+    let is_sent = std::future::poll_fn(|cx| match peer.poll_send(cx) {
+        Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
+        Poll::Pending => watchdog.poll(peer.awaited(), cx).map(|_| false),
+    });
+    if is_sent.await {
         let farewell = peer.say_last(last_words);
         // Whether it was told or not, it is gone.
         drop(timeout(LINGER, farewell).await);

@@ -172,3 +172,32 @@ fn a_reader_that_is_slow_and_steady_gets_everything() {
     assert_eq!(listed, SEATS, "tickets are missing");
     assert!(start.elapsed() > TIMEOUT * 2, "that was not slow");
 }
+
+/// An answer that is made at once and goes out in parts, for longer than anybody may be idle.
+#[test]
+fn a_slow_and_steady_reader_gets_all_of_a_long_page() {
+    const BOOKINGS: usize = 2_000;
+    const PIECE: usize = 500_000;
+    const BETWEEN_PIECES: Duration = Duration::from_millis(300);
+    let server = impatient_server();
+    let (user, show) = (server.create_user(), server.create_show(BOOKINGS * 100));
+    for tickets in show.tickets.chunks(100) {
+        server.hold(&user, &show.id, tickets);
+    }
+    // The ids of the tickets alone, each with quotes and a comma.
+    let length = show.tickets.len() * 39;
+    let mut reader = Raw::connect(server.address());
+    reader.keep_little_unread();
+    let start = now();
+    reader.get(&format!("/api/users/{user}/bookings?limit={BOOKINGS}"));
+    let mut read = reader.read_some();
+    while read < length {
+        let piece = (read + PIECE).min(length);
+        while read < piece {
+            read = reader.read_some();
+        }
+        observe_for(BETWEEN_PIECES);
+    }
+    assert_eq!(reader.reply().json().as_array().map(Vec::len), Some(BOOKINGS));
+    assert!(start.elapsed() > TIMEOUT * 2, "that was not slow");
+}

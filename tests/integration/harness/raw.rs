@@ -86,6 +86,18 @@ impl Raw {
         let _closed_meanwhile = self.stream.shutdown(Shutdown::Write);
     }
 
+    /// Has the kernel keep little of what was not read, if nothing was sent yet.
+    pub(crate) fn keep_little_unread(&self) {
+        SockRef::from(&self.stream).set_recv_buffer_size(64 * 1_024).expect("not too small");
+    }
+
+    /// Waits for some more of an answer; how much of it has come and was not taken.
+    #[track_caller]
+    pub(crate) fn read_some(&mut self) -> usize {
+        assert!(self.fill(), "the answer broke off");
+        self.unread.len()
+    }
+
     /// From now on nothing of what the server sends arrives, and nothing tells it so: no
     /// acknowledgement, no reset, and no end as long as this lives (nor later, if anything was
     /// sent in between: the end would have to wait for its acknowledgement). Such is a client
