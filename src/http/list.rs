@@ -28,6 +28,9 @@ const TICKETS_PER_CHUNK: usize = 256;
 const EVENTS_PER_CHUNK: usize = 128;
 /// How many bookings make a chunk: 250 KiB if each has as many tickets as it can.
 const BOOKINGS_PER_CHUNK: usize = 64;
+/// Bytes after which a page ends before it has as many items as it may: 10,000 bookings can have ten
+/// times as many.
+const PAGE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
 /// Looks at the engine's tables that find nothing (a filter matches rarely) before the thread is
 /// given up.
 const EMPTY_PAGES_MAX: usize = 16;
@@ -128,7 +131,8 @@ pub(super) struct Page {
     pub(super) goes_on_after: Option<PublicId>,
 }
 
-/// Reads up to `limit` items. Gives up the thread now and then, as that may take long looking.
+/// Reads up to `limit` items, or [`PAGE_BYTES_MAX`] and what the last look finds. Gives up the thread
+/// now and then, as that may take long looking.
 pub(super) async fn page(
     mut source: Source,
     engine: &Engine,
@@ -137,10 +141,11 @@ pub(super) async fn page(
 ) -> Page {
     let mut items = Items::default();
     let mut position = begun;
-    while items.count < limit && !source.is_done() {
+    let is_full = |items: &Items| items.count == limit || items.json.len() >= PAGE_BYTES_MAX;
+    while !is_full(&items) && !source.is_done() {
         let max = source.items_per_chunk().min(limit - items.count);
         position = super::reply::both(position, source.write(engine, max, &mut items));
-        if items.count < limit {
+        if !is_full(&items) {
             tokio::task::yield_now().await;
         }
     }

@@ -280,7 +280,7 @@ fn detail_of(refusal: &Refusal) -> &'static str {
         Refusal::RequestInFlight => "A request with this Idempotency-Key is being worked on.",
         Refusal::KeyReused => "It belongs to a request with another method, path or body.",
         Refusal::UserHasBookings => "A user with pending or confirmed bookings stays.",
-        Refusal::Overloaded => "Too many requests wait for this event. Nothing was changed.",
+        Refusal::Overloaded => "There is no room for this now. Nothing was changed.",
         Refusal::StorageUnavailable => "Nothing was changed. Try again shortly.",
         Refusal::UserNotFound
         | Refusal::EventNotFound

@@ -131,10 +131,13 @@ impl Drop for Admission<'_> {
     }
 }
 
+/// How much hyper takes at a time; it takes up to 16 times that before the client has read any.
+const FRAME_BYTES_MAX: usize = 16 * 1_024;
+
 /// The body of an answer as hyper takes it.
 #[derive(Debug)]
 pub(super) enum AnswerBody {
-    /// All of it; nothing once it was taken.
+    /// All of it that was not taken yet.
     Whole(Bytes),
     /// A list that is still being read.
     Listing(Box<Listing>),
@@ -150,7 +153,10 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match self.get_mut() {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Whole(bytes) => {
+                let frame = bytes.split_to(bytes.len().min(FRAME_BYTES_MAX));
+                Poll::Ready(Some(Ok(Frame::data(frame))))
+            }
             Self::Listing(listing) => {
                 listing.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
             }
