@@ -61,7 +61,9 @@ impl Crowd {
                 let row = self.bookings.seats.row(row).unwrap();
                 assert!(row.word().state() != State::Acquiring);
             }
-            Ok(HoldOutcome::UserGone | HoldOutcome::TableFull) => unreachable!("none of these"),
+            Ok(HoldOutcome::UserGone | HoldOutcome::OverBound | HoldOutcome::TableFull) => {
+                unreachable!("none of these")
+            }
             // There was no room in the log: this one or one that it met never came to be.
             Err(_) => {}
         }
