@@ -9,7 +9,8 @@
 //! was synced.
 //!
 //! That nothing was acknowledged whose sync failed cannot be seen afterwards, as the bytes are in
-//! memory still: each acknowledgement is held against a trace of the syncer when it comes.
+//! memory still: each acknowledgement of a server that starts or works is held against a trace of the
+//! syncer when it comes.
 //!
 //! First the calls of a run without a fault are counted, by thread and name; only those on files of
 //! the data directory count. Then for each of them, and each fault, the same script runs again. The
@@ -31,7 +32,7 @@ use tempfile::TempDir;
 use crate::audit::{Sound, ask_for_snapshot, expect_sound, logged, restart_soundly};
 use crate::harness::{Server, Settings, wait_until};
 use crate::means::{Extent, LIMIT, extent, quick_directory, report, skipped};
-use crate::script::{Length, Played, Told, end_of, play};
+use crate::script::{Length, Played, Told, end_of, enlarge, play};
 use crate::trace::{
     Call, Role, Strace, Syncs, after_fault, calls, has_begun, is_possible, launcher,
 };
@@ -46,7 +47,7 @@ const SAMPLE: usize = 6;
 const PLACE_BYTES: u64 = 256 << 20;
 /// How long a thread is held in a call while the server is told to stop: longer than the
 /// checkpoints take to notice, which end before the log does.
-const HELD_MICROSECONDS: u64 = 2_000_000;
+const HELD_MICROSECONDS: u64 = 3_000_000;
 
 /// What happens instead of a call.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -325,12 +326,13 @@ impl Part {
             thread::spawn(move || ask_for_snapshot(&data));
         }
         if self.role == Role::Preparer {
-            played = play(server, played.told, Length::Enlarging, None);
-        }
-        if let Some(name) = self.held() {
-            wait_until(LIMIT, "the thread is where it is held", || has_begun(output, name));
+            let is_held = || self.held().is_some_and(|name| has_begun(output, name));
+            played = enlarge(server, played.told, None, is_held);
         }
         if played.ended.is_none() {
+            if let Some(name) = self.held() {
+                wait_until(LIMIT, "the thread is where it is held", || has_begun(output, name));
+            }
             server.send_sigterm();
             played.ended = Some(end_of(server));
         }
@@ -406,7 +408,7 @@ fn play_on_a_full_disk(
             drop(strace);
             return play(server, told, Length::Short, Some(syncs));
         }
-        let played = play(server, told, Length::Enlarging, Some(syncs));
+        let played = enlarge(server, told, Some(syncs), || false);
         if played.ended.is_some() {
             return played;
         }

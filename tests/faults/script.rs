@@ -22,8 +22,6 @@ const LARGE_EVENTS: usize = 270;
 pub(crate) enum Length {
     /// A few bookings and a snapshot.
     Short,
-    /// Events, until a segment of a megabyte is nearly full or something is refused.
-    Enlarging,
     /// So much that a segment of a megabyte is filled, the next one made, and the first removed.
     Full,
 }
@@ -114,12 +112,23 @@ pub(crate) fn play(
 ) -> Played {
     let mut play = Play { server, told, syncs, failed: false };
     let mut life = play.run(length);
-    if life == Life::GoesOn && length != Length::Enlarging {
+    if life == Life::GoesOn {
         life = play.goes_on_working();
     }
-    let Play { server, told, .. } = play;
-    let ended = (life == Life::IsOver).then(|| end_of(server));
-    Played { told, ended }
+    play.end_with(life)
+}
+
+/// Makes events, until it is enough, a segment of a megabyte is nearly full, or something is refused;
+/// and checks each answer as `play` does.
+pub(crate) fn enlarge(
+    server: &mut Server,
+    told: Told,
+    syncs: Option<&Syncs>,
+    is_enough: impl Fn() -> bool,
+) -> Played {
+    let mut play = Play { server, told, syncs, failed: false };
+    let life = play.enlarge_until(is_enough);
+    play.end_with(life)
 }
 
 /// How the process ended, which it is about to do.
@@ -133,10 +142,12 @@ pub(crate) fn end_of(server: &mut Server) -> ExitStatus {
 }
 
 impl Play<'_> {
+    fn end_with(self, life: Life) -> Played {
+        let ended = (life == Life::IsOver).then(|| end_of(self.server));
+        Played { told: self.told, ended }
+    }
+
     fn run(&mut self, length: Length) -> Life {
-        if length == Length::Enlarging {
-            return self.enlarge_until_refused();
-        }
         let mut steps: Vec<fn(&mut Self) -> Life> = vec![Self::book, Self::book, Self::book];
         steps.push(Self::snapshot);
         if length == Length::Full {
@@ -241,8 +252,11 @@ impl Play<'_> {
         Life::GoesOn
     }
 
-    fn enlarge_until_refused(&mut self) -> Life {
+    fn enlarge_until(&mut self, is_enough: impl Fn() -> bool) -> Life {
         for _ in 0..LARGE_EVENTS {
+            if is_enough() {
+                break;
+            }
             if self.enlarge() == Life::IsOver {
                 return Life::IsOver;
             }

@@ -317,8 +317,7 @@ impl<'a> Life<'a> {
         };
     }
 
-    /// An orderly end: everything decided, synced, sealed, synced; `false` if the power was cut
-    /// meanwhile.
+    /// An orderly end: everything decided, synced, sealed, synced; `false` if it crashed meanwhile.
     fn close(&mut self) -> bool {
         for (lsn, _) in std::mem::take(&mut self.open) {
             self.writer.void(lsn);
