@@ -37,7 +37,7 @@ const POISON_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a process whose log has failed goes on answering 503, so that clients learn it.
 const POISON_LINGER: Duration = Duration::from_secs(2);
 /// Files beside the connections: the log, listeners, standard streams, and some to spare.
-const OTHER_FILES: u64 = 128;
+const OTHER_FILES: usize = 128;
 
 fn main() -> ExitCode {
     let config = match config::load() {
@@ -100,7 +100,7 @@ fn run(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says what is being started, and what will not be as the operator may expect.
+/// Says what is being started.
 fn announce(config: &Config) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -109,16 +109,25 @@ fn announce(config: &Config) {
         configuration = %config.effective(),
         "starting"
     );
-    let needed =
-        u64::try_from(config.max_connections).unwrap_or(u64::MAX).saturating_add(OTHER_FILES);
-    let allowed = allow_files(needed);
-    if allowed < needed {
-        tracing::warn!(
-            allowed,
-            needed,
-            "fewer files may be open than MAX_CONNECTIONS asks for: raise the limit (ulimit -n)"
-        );
+}
+
+/// How many connections there may be: fewer than asked for if they would leave no files for the log.
+fn connections(options: &HttpOptions) -> usize {
+    let beside = options.files_beside() + OTHER_FILES;
+    let needed = options.max_connections.saturating_add(beside);
+    let allowed = allow_files(u64::try_from(needed).unwrap_or(u64::MAX));
+    let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+    if allowed >= needed {
+        return options.max_connections;
     }
+    let connections = allowed.saturating_sub(beside).max(allowed / 2);
+    tracing::warn!(
+        allowed,
+        needed,
+        connections,
+        "fewer files may be open than MAX_CONNECTIONS asks for: raise the limit (ulimit -n)"
+    );
+    connections
 }
 
 /// Raises the limit on open files to `needed`, as far as that is permitted; gives what it is then.
@@ -137,7 +146,7 @@ fn allow_files(needed: u64) -> u64 {
 
 /// Listens, and starts to answer what needs no engine.
 fn serve(config: &Config, shared: &Arc<Shared>) -> Result<Running, Failure> {
-    let options = HttpOptions {
+    let mut options = HttpOptions {
         host: config.host,
         port: config.port,
         runtimes: config.http_threads,
@@ -150,6 +159,7 @@ fn serve(config: &Config, shared: &Arc<Shared>) -> Result<Running, Failure> {
             CorsOrigins::Listed(origins) => AllowedOrigins::These(origins.clone()),
         },
     };
+    options.max_connections = connections(&options);
     let listen = |source| Failure::Listen { host: config.host, port: config.port, source };
     let running = Server::bind(options)
         .map_err(listen)?

@@ -88,7 +88,8 @@ pub(super) struct Flags {
     /// Booking requests in one lane, 1 to 1048576; one more is refused
     #[arg(long, env, value_name = "COUNT", default_value = "1024", value_parser = whole::<1, { parse::QUEUE_CAPACITY_MAX }, u32>, help_heading = "Booking")]
     pub(super) queue_capacity: u32,
-    /// Bookings that may ever be made, 1 to 4294967296; each keeps about 100 bytes of memory
+    /// Bookings that may ever be made, 1 to 4294967296; each keeps about 100 bytes of memory, twice as
+    /// much if made with an idempotency key
     #[arg(long, env, value_name = "COUNT", default_value = "67108864", value_parser = whole::<1, { parse::BOOKINGS_MAX_MAX }, u64>, help_heading = "Booking")]
     pub(super) bookings_max: u64,
     /// Idempotency keys kept at a time, 1 to 1073741824; about 100 bytes of memory each

@@ -54,6 +54,7 @@ pub use {
         Engine, EngineStats, EventCursor, HOLD_TTL_MAX, HoldRequest, OpenError, Recovery, Settings,
         TicketCursor, UserBookingCursor,
     },
+    users::DeadBookings,
 };
 
 pub use ledger::Position;

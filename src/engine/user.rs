@@ -100,19 +100,24 @@ impl User {
         Self { id, created_at, profile: ArcSwap::new(profile), bookings }
     }
 
-    /// Settles the bookings down to `seen`, below which all are dead; refuses if one is live.
-    /// Returns the newest. `find` tells where the row is that a link names.
-    pub(super) fn all_dead<'e, L: Ledger>(
-        &self,
+    /// Settles the bookings from `from` down to `seen`, below which all are dead, but no more than
+    /// `max`; refuses if one is live. Returns where it stopped. `find` tells where the row is that a
+    /// link names.
+    pub(super) fn dead_bookings<'e, L: Ledger>(
         turn: Turn<'_, L>,
+        from: Link,
         seen: Link,
+        max: usize,
         find: impl Fn(EventNumber, RowNumber) -> (&'e Seats, &'e Row),
     ) -> Result<Link, Refusal> {
-        let head = self.newest();
-        let mut link = head;
-        while let Link(Some((event, number))) = link
-            && link != seen
-        {
+        let mut link = from;
+        for _ in 0..max {
+            let Link(Some((event, number))) = link else {
+                break;
+            };
+            if link == seen {
+                break;
+            }
             let (seats, row) = find(event, number);
             let word = seats.settle(turn, number, row);
             if is_live(word.map_err(|NoRoom| Refusal::StorageUnavailable)?) {
@@ -120,7 +125,7 @@ impl User {
             }
             link = row.earlier();
         }
-        Ok(head)
+        Ok(link)
     }
 
     /// Deletes the user unless it has a live booking; those below `seen` are known to be dead. One
@@ -132,7 +137,8 @@ impl User {
         find: impl Fn(EventNumber, RowNumber) -> (&'e Seats, &'e Row),
     ) -> Result<Position, Refusal> {
         loop {
-            let head = self.all_dead(turn(), seen, &find)?;
+            let head = self.newest();
+            Self::dead_bookings(turn(), head, seen, usize::MAX, &find)?;
             let Turn { ledger, now, urgency } = turn();
             let fact = Fact::UserDeleted(UserDeleted { user: self.id.number, at: now });
             let reserved = ledger.reserve(urgency, &fact);

@@ -26,8 +26,15 @@ use crate::domain::{
 };
 use crate::sync::{HashMap, Mutex, MutexGuard};
 
-/// How many rows one step of a listing looks at.
-const ROWS_PER_STEP_MAX: usize = 4_096;
+/// How many rows one step of a listing, or of a look before a deletion, looks at.
+pub(super) const ROWS_PER_STEP_MAX: usize = 512;
+
+/// What is known of a user's bookings before a deletion: dead ones stay dead.
+#[derive(Debug, Default)]
+pub struct DeadBookings {
+    /// The newest when the look began, and the first one that was not looked at.
+    looked_at: Option<[Link; 2]>,
+}
 
 impl User {
     fn view(&self) -> UserView {
@@ -165,16 +172,34 @@ impl Engine {
         })
     }
 
-    /// Deletes a user who has no live booking.
+    /// Looks at a bounded number of a user's bookings, newest first, and settles them, before the
+    /// user is deleted. Whether none is left to look at.
     ///
     /// Refused: `UserNotFound`, `UserHasBookings`, `StorageUnavailable`.
-    pub fn delete_user(&self, id: PublicId) -> Answer<'_, ()> {
+    pub fn look_for_live_booking(&self, id: PublicId, dead: &mut DeadBookings) -> Answer<'_, bool> {
+        self.answer(|| {
+            let user = self.store.users.find(id).ok_or(Refusal::UserNotFound)?;
+            let [newest, next] = dead.looked_at.unwrap_or_else(|| [user.newest(); 2]);
+            let find = |event, number| self.seats_and_row(event, number);
+            let turn = self.turn(Urgency::Release);
+            let next = User::dead_bookings(turn, next, Link(None), ROWS_PER_STEP_MAX, find)?;
+            dead.looked_at = Some([newest, next]);
+            Ok((next == Link(None), None))
+        })
+    }
+
+    /// Deletes a user who has no live booking. All bookings are looked at while nobody else can be
+    /// created, changed or deleted, but for those that were looked at before.
+    ///
+    /// Refused: `UserNotFound`, `UserHasBookings`, `StorageUnavailable`.
+    pub fn delete_user(&self, id: PublicId, dead: &DeadBookings) -> Answer<'_, ()> {
         self.answer(|| {
             let turn = || self.turn(Urgency::Release);
             let find = |event, number| self.seats_and_row(event, number);
-            let user = self.store.users.find(id).ok_or(Refusal::UserNotFound)?;
-            // Dead bookings stay dead: most of the walk can be done before anybody has to wait.
-            let seen = user.all_dead(turn(), Link(None), find)?;
+            let seen = match dead.looked_at {
+                Some([newest, Link(None)]) => newest,
+                _ => Link(None),
+            };
             let emails = self.store.users.emails();
             let user = self.store.users.find(id).ok_or(Refusal::UserNotFound)?;
             let position = user.delete(turn, seen, find)?;

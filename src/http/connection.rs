@@ -28,6 +28,8 @@ pub(super) const HEAD_BYTES_MAX: usize = 16 * 1_024;
 const BUFFER_BYTES_MAX: usize = 64 * 1_024;
 /// How long a client may go on sending after it was told that nobody listens.
 const LINGER: Duration = Duration::from_secs(1);
+/// How much a client may go on sending for which there is no place.
+const TURNED_AWAY_BYTES_MAX: u64 = 64 * 1_024;
 
 /// How long, on the way down, a new client may take to say something.
 const NEWCOMER_GRACE: Duration = Duration::from_millis(200);
@@ -151,15 +153,7 @@ pub(super) async fn serve(
         }
     })
     .await;
-    let Some(last_words) = last_words else {
-        return;
-    };
-    // hyper counts a client as idle once its answer is collected. As long as it reads, it is not.
-    let is_sent = std::future::poll_fn(|cx| match peer.poll_send(cx) {
-        Poll::Ready(sent) => Poll::Ready(sent.is_ok()),
-        Poll::Pending => watchdog.poll(peer.awaited(), cx).map(|_| false),
-    });
-    if is_sent.await {
+    if let Some(last_words) = last_words {
         let farewell = peer.say_last(last_words);
         // Whether it was told or not, it is gone.
         drop(timeout(LINGER, farewell).await);
@@ -257,9 +251,8 @@ pub(super) async fn turn_away(runtime: Rc<Runtime>, mut stream: TcpStream) {
         stream.write_all(&answer).await?;
         stream.shutdown().await?;
         // Closing with something unread would reset the connection, and the answer with it.
-        let mut waste = [0; 1_024];
-        while stream.read(&mut waste).await? > 0 {}
-        Ok::<(), std::io::Error>(())
+        let mut rest = (&mut stream).take(TURNED_AWAY_BYTES_MAX);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
     };
     // Whether it was told or not, it is gone.
     drop(timeout(LINGER, told).await);

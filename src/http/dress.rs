@@ -24,7 +24,7 @@ const HEADERS_USUAL: usize = 6;
 pub(super) fn success(told: Success) -> Response<AnswerBody> {
     let (content_type, body) = match told.content {
         Content::Empty => (None, AnswerBody::Whole(Bytes::new())),
-        Content::Json(json) => (Some(JSON), AnswerBody::Whole(json.into())),
+        Content::Json(json) => (Some(JSON), AnswerBody::Whole(json)),
         Content::Document(json) => (Some(JSON), AnswerBody::Whole(Bytes::from_static(json))),
         Content::Metrics(text) => (Some(METRICS), AnswerBody::Whole(text.into())),
         Content::Text(text) => (Some(TEXT), AnswerBody::Whole(text.into())),

@@ -72,7 +72,7 @@ pub(super) async fn answer(
     let undecided = |result| Decided { operation: Operation::Other, result, lsn: None };
     let decided = match peer.check_head(&parts.headers) {
         Err(problem) => undecided(Err(problem)),
-        Ok(()) if preflight => undecided(Ok(Success::empty())),
+        Ok(()) if preflight => undecided(head::check(&parts).map(|()| Success::empty())),
         Ok(()) => runtime.decide(&peer, &parts, &mut body).await,
     };
     let reads_body = matches!(parts.method, Method::POST | Method::PUT);
@@ -154,8 +154,12 @@ impl Runtime {
                 (engine, self.write(engine, write, request, peer).await?)
             }
         };
-        *lsn = Some(outcome.position.lsn);
-        self.settle(engine, outcome).await
+        let position = outcome.position;
+        let told = self.settle(engine, outcome).await;
+        if engine.log().answerable() >= position.wait_for {
+            *lsn = Some(position.lsn);
+        }
+        told
     }
 
     /// Waits until what was decided may be told.
@@ -255,12 +259,12 @@ impl Runtime {
             let content = Content::Listing(Box::new(listing));
             return Ok(Outcome::seen(Success::new(StatusCode::OK, content), position));
         };
-        let page = list::page(source, engine, position, limit).await;
+        let page = list::page(source, engine, position, limit, &self.shared).await;
         let link = page.goes_on_after.and_then(|last| {
             let target = query::next_page(parts.uri.path(), parts.uri.query(), last);
             HeaderValue::try_from(format!("<{target}>; rel=\"next\"")).ok()
         });
-        let success = Success { link, ..Success::ok(page.json) };
+        let success = Success { link, ..Success::new(StatusCode::OK, Content::Json(page.text)) };
         Ok(Outcome::seen(success, page.position))
     }
 
@@ -283,7 +287,7 @@ impl Runtime {
                 let id = path_id(id)?;
                 users::update(engine, id, self.take_in(sent, peer).await?.ask())
             }
-            Write::DeleteUser(id) => Ok(users::delete(engine, path_id(id)?)),
+            Write::DeleteUser(id) => Ok(users::delete(engine, path_id(id)?).await),
             Write::Confirm(id) => {
                 let id = path_id(id)?;
                 bookings::confirm(engine, id, self.take_in(sent, peer).await?.ask())

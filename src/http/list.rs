@@ -9,10 +9,12 @@
 use std::fmt;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use hyper::body::Bytes;
 
+use super::Shared;
 use super::durability::{Wait, Waiters};
 use super::json::Json;
 use super::shape;
@@ -31,9 +33,8 @@ const BOOKINGS_PER_CHUNK: usize = 64;
 /// Bytes after which a page ends before it has as many items as it may: 10,000 bookings can have ten
 /// times as many.
 const PAGE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
-/// Looks at the engine's tables that find nothing (a filter matches rarely) before the thread is
-/// given up.
-const EMPTY_PAGES_MAX: usize = 16;
+/// Bytes of all pages that clients are still reading, from which on a page is one chunk.
+const PAGES_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
 /// What is listed, and how far.
 #[derive(Debug)]
@@ -122,26 +123,66 @@ impl Items {
     }
 }
 
+/// The bytes of all pages that clients are still reading.
+#[derive(Debug, Default)]
+pub(super) struct PageBytes(AtomicUsize);
+
+impl PageBytes {
+    /// How long a page may be now. Several that begin at once may be as long each.
+    fn room(&self) -> usize {
+        // Relaxed, as all of this counter: nothing is read on its strength.
+        PAGES_BYTES_MAX.saturating_sub(self.0.load(Ordering::Relaxed)).min(PAGE_BYTES_MAX)
+    }
+}
+
+/// The text of a page, counted until its client has read it or is gone.
+struct PageText {
+    text: Vec<u8>,
+    shared: Arc<Shared>,
+}
+
+impl PageText {
+    fn new(text: Vec<u8>, shared: &Arc<Shared>) -> Self {
+        shared.page_bytes.0.fetch_add(text.len(), Ordering::Relaxed);
+        Self { text, shared: Arc::clone(shared) }
+    }
+}
+
+impl AsRef<[u8]> for PageText {
+    fn as_ref(&self) -> &[u8] {
+        &self.text
+    }
+}
+
+impl Drop for PageText {
+    fn drop(&mut self) {
+        self.shared.page_bytes.0.fetch_sub(self.text.len(), Ordering::Relaxed);
+    }
+}
+
 /// A bounded page of a list.
 #[derive(Debug)]
 pub(super) struct Page {
-    pub(super) json: Json,
+    pub(super) text: Bytes,
     pub(super) position: Position,
     /// The last item, if there may be more after it.
     pub(super) goes_on_after: Option<PublicId>,
 }
 
-/// Reads up to `limit` items, or [`PAGE_BYTES_MAX`] and what the last look finds. Gives up the thread
-/// now and then, as that may take long looking.
+/// Reads up to `limit` items, or as much text as there is room for and what the last look finds.
+/// Gives up the thread now and then, as that may take long looking.
 pub(super) async fn page(
     mut source: Source,
     engine: &Engine,
     begun: Position,
     limit: usize,
+    shared: &Arc<Shared>,
 ) -> Page {
     let mut items = Items::default();
     let mut position = begun;
-    let is_full = |items: &Items| items.count == limit || items.json.len() >= PAGE_BYTES_MAX;
+    let room = shared.page_bytes.room();
+    let is_full =
+        |items: &Items| items.count == limit || items.count > 0 && items.json.len() >= room;
     while !is_full(&items) && !source.is_done() {
         let max = source.items_per_chunk().min(limit - items.count);
         position = super::reply::both(position, source.write(engine, max, &mut items));
@@ -151,7 +192,8 @@ pub(super) async fn page(
     }
     items.end();
     let goes_on_after = if source.is_done() { None } else { items.last };
-    Page { json: items.json, position, goes_on_after }
+    let text = Bytes::from_owner(PageText::new(items.json.into_bytes(), shared));
+    Page { text, position, goes_on_after }
 }
 
 /// A whole list on its way out.
@@ -216,14 +258,7 @@ impl Listing {
 
     fn read(&mut self) -> Position {
         let max = self.source.items_per_chunk();
-        let mut position = self.source.write(&self.engine, max, &mut self.items);
-        for _ in 1..EMPTY_PAGES_MAX {
-            if self.items.json.len() > 0 || self.source.is_done() {
-                break;
-            }
-            let more = self.source.write(&self.engine, max, &mut self.items);
-            position = super::reply::both(position, more);
-        }
+        let position = self.source.write(&self.engine, max, &mut self.items);
         if self.source.is_done() {
             self.items.end();
             self.ended = true;
@@ -242,6 +277,11 @@ impl Listing {
         }
         if self.items.json.len() == 0 {
             let position = self.read();
+            if self.items.json.len() == 0 {
+                // Nothing was found so far; look on after a rest.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             self.wait = Some(Wait::new(&self.waiters, position.wait_for));
         }
         if let Some(wait) = &mut self.wait {
@@ -252,12 +292,6 @@ impl Listing {
             }
         }
         self.rested = false;
-        if self.items.json.len() == 0 {
-            // Nothing was found so far; look on after a rest.
-            self.rested = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         let chunk = std::mem::take(&mut self.items.json).into_bytes();
         Poll::Ready(Some(Ok(chunk.into())))
     }
@@ -274,6 +308,27 @@ mod tests {
         }
         items.end();
         String::from_utf8(items.json.into_bytes()).unwrap()
+    }
+
+    #[test]
+    fn pages_get_short_while_many_are_not_read() {
+        let shared = Shared::new(crate::stats::Stats::new(), crate::clock::Clock::system());
+        let text = || PageText::new(vec![0; PAGE_BYTES_MAX], &shared);
+        let room = || shared.page_bytes.room();
+        assert_eq!(room(), PAGE_BYTES_MAX);
+        let mut held: Vec<_> = (0..PAGES_BYTES_MAX / PAGE_BYTES_MAX).map(|_| text()).collect();
+        assert_eq!(room(), 0);
+        held.push(text());
+        assert_eq!(room(), 0);
+        held.truncate(10);
+        assert_eq!(room(), PAGE_BYTES_MAX);
+        // What is handed out in frames is held until the last of them is gone.
+        let mut page = Bytes::from_owner(text());
+        let first = page.split_to(1);
+        drop((held, page));
+        assert_eq!(shared.page_bytes.0.load(Ordering::Relaxed), PAGE_BYTES_MAX);
+        drop(first);
+        assert_eq!(shared.page_bytes.0.load(Ordering::Relaxed), 0);
     }
 
     #[test]

@@ -62,6 +62,7 @@ use crate::domain::Timestamp;
 use crate::engine::Engine;
 use crate::stats::Stats;
 use durability::Bells;
+use list::PageBytes;
 
 /// How the HTTP side is set up.
 #[derive(Clone, Debug)]
@@ -92,6 +93,7 @@ pub struct Shared {
     draining: AtomicBool,
     connections: AtomicUsize,
     bells: Arc<Bells>,
+    page_bytes: PageBytes,
 }
 
 impl fmt::Debug for Shared {
@@ -101,6 +103,13 @@ impl fmt::Debug for Shared {
             .field("draining", &self.draining)
             .field("connections", &self.connections)
             .finish_non_exhaustive()
+    }
+}
+
+impl HttpOptions {
+    /// How many files there may be open for clients that have no place among `max_connections`.
+    pub fn files_beside(&self) -> usize {
+        self.runtimes.max(1) * server::TURNED_AWAY_MAX
     }
 }
 
@@ -114,6 +123,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             bells: Arc::default(),
+            page_bytes: PageBytes::default(),
         })
     }
 

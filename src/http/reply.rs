@@ -19,7 +19,7 @@ use crate::stats::Stats;
 #[derive(Debug)]
 pub(super) enum Content {
     Empty,
-    Json(Vec<u8>),
+    Json(Bytes),
     /// JSON that is always the same.
     Document(&'static [u8]),
     Text(String),
@@ -51,14 +51,14 @@ impl Success {
 
     /// 200 with this JSON.
     pub(super) fn ok(json: Json) -> Self {
-        Self::new(StatusCode::OK, Content::Json(json.into_bytes()))
+        Self::new(StatusCode::OK, Content::Json(json.into_bytes().into()))
     }
 
     /// 201 with this JSON, made at `location`.
     pub(super) fn created(json: Json, location: Json) -> Self {
         Self {
             location: HeaderValue::from_maybe_shared(Bytes::from(location.into_bytes())).ok(),
-            ..Self::new(StatusCode::CREATED, Content::Json(json.into_bytes()))
+            ..Self::new(StatusCode::CREATED, Content::Json(json.into_bytes().into()))
         }
     }
 
@@ -131,7 +131,7 @@ impl Drop for Admission<'_> {
     }
 }
 
-/// How much hyper takes at a time; it takes up to 16 times that before the client has read any.
+/// How much hyper takes at a time; it takes more as long as it holds less than its own bound.
 const FRAME_BYTES_MAX: usize = 16 * 1_024;
 
 /// The body of an answer as hyper takes it.

@@ -31,7 +31,7 @@ const BACKLOG: i32 = 1_024;
 /// still while it empties them.
 const SEND_BUFFER_BYTES: usize = 128 * 1_024;
 /// How many clients too many one thread turns away at the same time; any more are just closed.
-const TURNED_AWAY_MAX: usize = 256;
+pub(super) const TURNED_AWAY_MAX: usize = 256;
 /// How long a thread that cannot accept (out of file descriptors) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -246,9 +246,10 @@ impl Clients {
     }
 
     /// Takes what the kernel has connected and nobody has accepted yet, and closes the listener.
+    /// No more than can have waited, since others may go on connecting.
     fn accept_rest(&mut self, listener: TcpListener) -> io::Result<()> {
         let listener = listener.into_std()?;
-        loop {
+        for _ in 0..BACKLOG {
             match listener.accept() {
                 Ok((stream, _)) => {
                     stream.set_nonblocking(true)?;
@@ -256,9 +257,10 @@ impl Clients {
                 }
                 Err(error) if is_of_one_connection(&error) => {}
                 // Nothing is left; or nothing can be had.
-                Err(_) => return Ok(()),
+                Err(_) => break,
             }
         }
+        Ok(())
     }
 
     fn take(&mut self, stream: TcpStream) {

@@ -150,8 +150,7 @@ impl Peer {
             Some((false, false)) => Ok(()),
             // What was not kept cannot be told apart: better refused.
             None if coded => Err(head::both_lengths()),
-            None if self.has_lost_track() => Err(head::bare_line_feed()),
-            None => Ok(()),
+            None => Err(head::bare_line_feed()),
         }
     }
 

@@ -168,7 +168,7 @@ fn thousands_of_stalled_clients_slow_nobody_and_cost_little() {
     for (what, measure) in [
         // Ten and five of them are slower than the p99.
         ("read", (|guest| guest.reads(1_000)) as fn(&mut Guest<'_>) -> Duration),
-        ("write", |guest| guest.writes(500)),
+        ("write", |guest| guest.writes(200)),
     ] {
         let pair = median_of_turns([&mut calm, &mut crowded], measure);
         let (ratio, Pair { calm, crowded }) = (pair.ratio(), pair);

@@ -30,6 +30,7 @@ struct Victim {
 impl Victim {
     fn new() -> Self {
         let settings = Settings::new().env("MAX_BODY_BYTES", BODY_BYTES_MAX);
+        let settings = settings.env("CORS_ALLOWED_ORIGINS", "*");
         let server = settings.env("REQUEST_TIMEOUT_SECONDS", 30).start();
         let (show, user) = (server.create_show(1), server.create_user());
         let body = json!({"user_id": user, "event_id": show.id, "ticket_ids": show.tickets});
@@ -126,6 +127,36 @@ fn two_lengths_are_one_too_many() {
         ("two of which one is none", both("Content-Length: 5\r\nContent-Length:\r\n"), REFUSED),
         ("a list", both("Content-Length: 5, 5\r\n"), REFUSED),
         ("a list that differs", both("Content-Length: 5,6\r\n"), REFUSED),
+    ]);
+}
+
+/// Browsers' questions are answered without a look at what they ask for, but not without one at how
+/// they are framed.
+#[test]
+fn a_preflight_is_framed_like_any_request() {
+    let ask = |headers: &str| {
+        format!(
+            "OPTIONS /api/bookings HTTP/1.1\r\nOrigin: https://shop.example\r\n\
+             Access-Control-Request-Method: POST\r\n{headers}\r\n"
+        )
+    };
+    let hosted = |headers: &str| ask(&format!("Host: test\r\n{headers}"));
+    let ends = "0\r\n\r\n";
+    Victim::new().rows([
+        ("no host", ask(""), REFUSED),
+        ("two hosts", hosted("Host: other\r\n"), REFUSED),
+        ("a coding twice", hosted("Transfer-Encoding: chunked, chunked\r\n") + ends, REFUSED),
+        ("another before it", hosted("Transfer-Encoding: gzip, chunked\r\n") + ends, REFUSED),
+        (
+            "one and another",
+            hosted("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n") + ends,
+            REFUSED,
+        ),
+        (
+            "two lengths",
+            hosted("Content-Length: 5\r\nTransfer-Encoding: chunked\r\n") + ends,
+            REFUSED,
+        ),
     ]);
 }
 

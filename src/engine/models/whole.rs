@@ -14,7 +14,7 @@ use crate::domain::{
     RequestStamp, Timestamp, Title,
 };
 use crate::engine::expiry::Schedule;
-use crate::engine::{Answer, Engine, HoldRequest, Made};
+use crate::engine::{Answer, DeadBookings, Engine, HoldRequest, Made};
 use crate::models::{directory, engine, sample, thread};
 use crate::sync::map::{self, Mistake};
 
@@ -148,7 +148,11 @@ impl Town {
         match thread_rng().gen_range(0..3) {
             0 => drop(self.checked(self.engine.create_user(email(who), name(who), None))),
             1 => drop(self.checked(self.engine.update_user(user, email(who), name(who)))),
-            _ => drop(self.checked(self.engine.delete_user(user))),
+            _ => {
+                let mut dead = DeadBookings::default();
+                drop(self.checked(self.engine.look_for_live_booking(user, &mut dead)));
+                drop(self.checked(self.engine.delete_user(user, &dead)));
+            }
         }
     }
 

@@ -290,7 +290,7 @@ impl Pair {
         let Some(user) = Self::pick(user, self.users.len()) else {
             return;
         };
-        let deleted = self.fixture().engine.delete_user(self.users[user]).result;
+        let deleted = self.fixture().delete_user(self.users[user]);
         let busy = self.model.bookings.iter().any(|found| found.user == user && found.is_live());
         match (self.model.users[user], busy) {
             (None, _) => assert_eq!(deleted, Err(Refusal::UserNotFound)),

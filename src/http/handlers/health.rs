@@ -69,7 +69,7 @@ pub(in crate::http) fn describe(health: &Health, now: Timestamp) -> Success {
         json.raw(",\"reason\":").string(reason);
     }
     json.raw("}");
-    Success::new(status, Content::Json(json.into_bytes()))
+    Success::new(status, Content::Json(json.into_bytes().into()))
 }
 
 /// `GET /livez`: the process answers, and that is all.
@@ -108,7 +108,7 @@ mod tests {
     fn text(success: Success) -> (u16, String) {
         let text = match success.content {
             Content::Text(text) => text,
-            Content::Json(bytes) => String::from_utf8(bytes).unwrap(),
+            Content::Json(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             Content::Empty | Content::Document(_) | Content::Metrics(_) | Content::Listing(_) => {
                 panic!("no text")
             }

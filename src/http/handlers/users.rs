@@ -2,7 +2,7 @@
 
 use super::Ask;
 use crate::domain::PublicId;
-use crate::engine::Engine;
+use crate::engine::{DeadBookings, Engine};
 use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::reply::{Outcome, Success};
@@ -41,6 +41,16 @@ pub(in crate::http) fn update<'e>(
 }
 
 /// `DELETE /api/users/{id}`
-pub(in crate::http) fn delete(engine: &Engine, id: PublicId) -> Outcome<'_> {
-    Outcome::of(engine.delete_user(id), |()| Success::empty())
+pub(in crate::http) async fn delete(engine: &Engine, id: PublicId) -> Outcome<'_> {
+    let mut dead = DeadBookings::default();
+    loop {
+        let looked = engine.look_for_live_booking(id, &mut dead);
+        match looked.result {
+            Ok(true) => break,
+            // There may be any number of bookings, and others to be answered.
+            Ok(false) => tokio::task::yield_now().await,
+            Err(_) => return Outcome::of(looked, |_| Success::empty()),
+        }
+    }
+    Outcome::of(engine.delete_user(id, &dead), |()| Success::empty())
 }

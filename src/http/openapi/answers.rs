@@ -145,7 +145,8 @@ pub(super) fn parameter_components() -> Value {
         },
         "limit": query(
             "limit",
-            "How many entries a page may have. Without it the whole list comes.",
+            "How many entries a page may have. It may have fewer and yet not be the last: that one has no \
+             Link. Without `limit` the whole list comes.",
             json!({"type": "integer", "minimum": 1, "maximum": LIMIT_MAX}),
         ),
         "after": query(
