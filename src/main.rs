@@ -120,7 +120,7 @@ fn connections(options: &HttpOptions) -> usize {
     if allowed >= needed {
         return options.max_connections;
     }
-    let connections = allowed.saturating_sub(beside).max(allowed / 2);
+    let connections = allowed.saturating_sub(beside).max(1);
     tracing::warn!(
         allowed,
         needed,

@@ -31,7 +31,7 @@ const BACKLOG: i32 = 1_024;
 /// still while it empties them.
 const SEND_BUFFER_BYTES: usize = 128 * 1_024;
 /// How many clients too many one thread turns away at the same time; any more are just closed.
-pub(super) const TURNED_AWAY_MAX: usize = 256;
+pub(super) const TURNED_AWAY_MAX: usize = 64;
 /// How long a thread that cannot accept (out of file descriptors) waits before it tries again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -217,6 +217,40 @@ fn what_one_connection_can_occupy_is_bounded() {
     }
 }
 
+/// The log needs files as well: a client that takes every connection does not take those.
+#[test]
+fn connections_leave_the_log_its_files() {
+    const FILES_MAX: usize = 400;
+    const FLOOD: usize = 600;
+    allow_connections();
+    let settings = Settings::new().launched_by(["prlimit", &format!("--nofile={FILES_MAX}")]);
+    let settings = settings.env("HTTP_THREADS", 2).env("WAL_SEGMENT_BYTES", 1 << 20);
+    let server = settings.env("REQUEST_TIMEOUT_SECONDS", 3_600).start();
+    assert!(server.stderr().contains("fewer files may be open than MAX_CONNECTIONS asks for"));
+    let mut guest = Guest::of(&server);
+    guest.reads(100);
+    let mut flood: Vec<Raw> = Vec::with_capacity(FLOOD);
+    for _ in 0..FLOOD {
+        let mut connection = Raw::connect(server.address());
+        connection.send("GET /livez HTTP/1.1\r\nHost: te");
+        flood.push(connection);
+    }
+    let files = || std::fs::read_dir(server.data_dir()).expect("it is there").count();
+    let before = files();
+    let name = "\u{1f3ab}".repeat(200);
+    wait_until(PATIENCE, "there are three segments more", || {
+        for _ in 0..100 {
+            let body = json!({"email": fresh_email(), "name": name}).to_string();
+            // A slow disk refuses some; without files it would refuse all.
+            let status = guest.connection.send(post(body.len(), &body)).reply().status;
+            assert!(matches!(status, 201 | 503), "{status}");
+        }
+        files() >= before + 3
+    });
+    let stats = guest.connection.get("/api/bookings/stats").reply().json();
+    assert!(stats["connections"]["refused"].as_u64() > Some(0), "there was room: {stats}");
+}
+
 #[test]
 fn a_flood_of_connections_is_turned_away_and_then_over() {
     const CONNECTIONS_MAX: usize = 100;
