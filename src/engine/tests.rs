@@ -20,7 +20,7 @@ mod bounds;
 const TTL: Duration = Duration::from_secs(600);
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-fn details(seats: u32) -> EventDetails {
+pub(super) fn details(seats: u32) -> EventDetails {
     let title = |text| Title::parse(text).unwrap();
     EventDetails {
         name: title("Night"),

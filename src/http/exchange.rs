@@ -154,16 +154,16 @@ impl Runtime {
                 (engine, self.write(engine, write, request, peer).await?)
             }
         };
-        let position = outcome.position;
-        let told = self.settle(engine, outcome).await;
-        if engine.log().answerable() >= position.wait_for {
-            *lsn = Some(position.lsn);
-        }
-        told
+        self.settle(engine, outcome, lsn).await
     }
 
-    /// Waits until what was decided may be told.
-    async fn settle(&self, engine: &Engine, outcome: Outcome<'_>) -> Result<Success, Problem> {
+    /// Waits until what was decided may be told; `lsn` is where it stands, if it may.
+    async fn settle(
+        &self,
+        engine: &Engine,
+        outcome: Outcome<'_>,
+        lsn: &mut Option<Lsn>,
+    ) -> Result<Success, Problem> {
         let Outcome { result, position, open, mut admission } = outcome;
         let settled = settled(&self.waiters, engine.log(), position.wait_for).await;
         if settled.is_err()
@@ -174,6 +174,7 @@ impl Runtime {
         // What the request occupied is free from here on: its lane, its idempotency key.
         drop(open);
         settled.map_err(unsettled)?;
+        *lsn = Some(position.lsn);
         result
     }
 

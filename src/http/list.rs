@@ -33,7 +33,7 @@ const BOOKINGS_PER_CHUNK: usize = 64;
 /// Bytes after which a page ends before it has as many items as it may: 10,000 bookings can have ten
 /// times as many.
 const PAGE_BYTES_MAX: usize = 4 * 1_024 * 1_024;
-/// Bytes of all pages that clients are still reading, from which on a page is one chunk.
+/// Bytes of all pages that are being made or read, from which on none gets longer than one chunk.
 const PAGES_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
 /// What is listed, and how far.
@@ -123,40 +123,50 @@ impl Items {
     }
 }
 
-/// The bytes of all pages that clients are still reading.
+/// The bytes of all pages that are being made, or that clients are still reading.
 #[derive(Debug, Default)]
 pub(super) struct PageBytes(AtomicUsize);
 
-impl PageBytes {
-    /// How long a page may be now. Several that begin at once may be as long each.
-    fn room(&self) -> usize {
-        // Relaxed, as all of this counter: nothing is read on its strength.
-        PAGES_BYTES_MAX.saturating_sub(self.0.load(Ordering::Relaxed)).min(PAGE_BYTES_MAX)
+/// A page's part of them, until it is dropped.
+struct Part {
+    shared: Arc<Shared>,
+    bytes: usize,
+}
+
+impl Part {
+    fn new(shared: &Arc<Shared>) -> Self {
+        Self { shared: Arc::clone(shared), bytes: 0 }
+    }
+
+    // Relaxed, as all of this counter: nothing is read on its strength.
+
+    fn grow_to(&mut self, bytes: usize) {
+        self.shared.page_bytes.0.fetch_add(bytes - self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+
+    /// Whether the page, or all of them together, are as long as they may be.
+    fn is_full(&self) -> bool {
+        self.bytes >= PAGE_BYTES_MAX
+            || self.shared.page_bytes.0.load(Ordering::Relaxed) >= PAGES_BYTES_MAX
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.shared.page_bytes.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 /// The text of a page, counted until its client has read it or is gone.
 struct PageText {
     text: Vec<u8>,
-    shared: Arc<Shared>,
-}
-
-impl PageText {
-    fn new(text: Vec<u8>, shared: &Arc<Shared>) -> Self {
-        shared.page_bytes.0.fetch_add(text.len(), Ordering::Relaxed);
-        Self { text, shared: Arc::clone(shared) }
-    }
+    _part: Part,
 }
 
 impl AsRef<[u8]> for PageText {
     fn as_ref(&self) -> &[u8] {
         &self.text
-    }
-}
-
-impl Drop for PageText {
-    fn drop(&mut self) {
-        self.shared.page_bytes.0.fetch_sub(self.text.len(), Ordering::Relaxed);
     }
 }
 
@@ -180,19 +190,19 @@ pub(super) async fn page(
 ) -> Page {
     let mut items = Items::default();
     let mut position = begun;
-    let room = shared.page_bytes.room();
-    let is_full =
-        |items: &Items| items.count == limit || items.count > 0 && items.json.len() >= room;
-    while !is_full(&items) && !source.is_done() {
+    let mut part = Part::new(shared);
+    while !source.is_done() {
         let max = source.items_per_chunk().min(limit - items.count);
         position = super::reply::both(position, source.write(engine, max, &mut items));
-        if !is_full(&items) {
-            tokio::task::yield_now().await;
+        part.grow_to(items.json.len());
+        if items.count == limit || items.count > 0 && part.is_full() {
+            break;
         }
+        tokio::task::yield_now().await;
     }
     items.end();
     let goes_on_after = if source.is_done() { None } else { items.last };
-    let text = Bytes::from_owner(PageText::new(items.json.into_bytes(), shared));
+    let text = Bytes::from_owner(PageText { text: items.json.into_bytes(), _part: part });
     Page { text, position, goes_on_after }
 }
 
@@ -311,24 +321,28 @@ mod tests {
     }
 
     #[test]
-    fn pages_get_short_while_many_are_not_read() {
+    fn pages_are_counted_while_they_are_made_and_until_they_are_read() {
         let shared = Shared::new(crate::stats::Stats::new(), crate::clock::Clock::system());
-        let text = || PageText::new(vec![0; PAGE_BYTES_MAX], &shared);
-        let room = || shared.page_bytes.room();
-        assert_eq!(room(), PAGE_BYTES_MAX);
-        let mut held: Vec<_> = (0..PAGES_BYTES_MAX / PAGE_BYTES_MAX).map(|_| text()).collect();
-        assert_eq!(room(), 0);
-        held.push(text());
-        assert_eq!(room(), 0);
-        held.truncate(10);
-        assert_eq!(room(), PAGE_BYTES_MAX);
+        let total = || shared.page_bytes.0.load(Ordering::Relaxed);
+        let part = |bytes| {
+            let mut part = Part::new(&shared);
+            part.grow_to(1);
+            part.grow_to(bytes);
+            part
+        };
+        assert!(!part(PAGE_BYTES_MAX - 1).is_full() && part(PAGE_BYTES_MAX).is_full());
+        let mut parts: Vec<_> = (0..PAGES_BYTES_MAX >> 20).map(|_| part(1 << 20)).collect();
+        // One that has hardly begun goes no further, and does again when another one is read.
+        assert!(part(1).is_full());
+        parts.truncate(10);
+        assert!(!part(1).is_full());
         // What is handed out in frames is held until the last of them is gone.
-        let mut page = Bytes::from_owner(text());
+        let mut page = Bytes::from_owner(PageText { text: vec![0; 2], _part: part(2) });
         let first = page.split_to(1);
-        drop((held, page));
-        assert_eq!(shared.page_bytes.0.load(Ordering::Relaxed), PAGE_BYTES_MAX);
+        drop((parts, page));
+        assert_eq!(total(), 2);
         drop(first);
-        assert_eq!(shared.page_bytes.0.load(Ordering::Relaxed), 0);
+        assert_eq!(total(), 0);
     }
 
     #[test]

@@ -166,7 +166,7 @@ fn thousands_of_stalled_clients_slow_nobody_and_cost_little() {
     assert!(cost <= IDLE_COST_MAX, "{cost} bytes for a stalled connection");
     let (mut calm, mut crowded) = (Guest::of(&calm), Guest::of(&crowded));
     for (what, measure) in [
-        // Ten and five of them are slower than the p99.
+        // Ten and two of them are slower than the p99.
         ("read", (|guest| guest.reads(1_000)) as fn(&mut Guest<'_>) -> Duration),
         ("write", |guest| guest.writes(200)),
     ] {

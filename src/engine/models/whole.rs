@@ -9,11 +9,9 @@ use std::time::Duration;
 use shuttle::rand::{Rng, thread_rng};
 
 use crate::clock::Clock;
-use crate::domain::{
-    Amount, BookingStatus, Currency, Email, EventDetails, PersonName, PublicId, Refusal,
-    RequestStamp, Timestamp, Title,
-};
+use crate::domain::{BookingStatus, Email, PersonName, PublicId, Refusal, RequestStamp, Timestamp};
 use crate::engine::expiry::Schedule;
+use crate::engine::tests::details;
 use crate::engine::{Answer, DeadBookings, Engine, HoldRequest, Made};
 use crate::models::{directory, engine, sample, thread};
 use crate::sync::map::{self, Mistake};
@@ -45,25 +43,12 @@ fn name(name: &str) -> PersonName {
     PersonName::parse(name).unwrap()
 }
 
-fn details() -> EventDetails {
-    let title = |text| Title::parse(text).unwrap();
-    EventDetails {
-        name: title("Night"),
-        artist: title("Band"),
-        venue: title("Hall"),
-        date: "2026-12-24T20:00:00Z".into(),
-        total_seats: SEATS,
-        price: Amount::parse("19.99", 2).unwrap(),
-        currency: Currency::DEFAULT,
-    }
-}
-
 impl Town {
     fn new(engine: Engine, clock: Clock) -> Self {
         let user =
             |who| engine.create_user(email(who), name(who), None).result.unwrap().id.public();
         let users = vec![user("ada"), user("bob")];
-        let event = engine.create_event(details(), None).result.unwrap().id.public();
+        let event = engine.create_event(details(SEATS), None).result.unwrap().id.public();
         let (_, mut cursor) = engine.tickets(event, None, None).result.unwrap();
         let mut page = Vec::new();
         while !cursor.is_done() {
