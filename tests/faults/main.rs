@@ -7,6 +7,7 @@
 //! | [`injected`] | a system call fails, or is the last one before a kill: each in turn | strace |
 //! | [`call_order`] | nothing: the order of its system calls is checked | strace |
 //! | [`full_disk`] | there is no space left, and then there is | root, loop devices |
+//! | [`hanging_sync`] | a sync that takes longer than requests may wait | strace |
 //! | [`clocks`] | the time of day and the time since boot step; the process is suspended | a C compiler, x86-64 |
 //!
 //! `btrfs-progs` and `strace` are installed from Debian's packages where they are missing and the
@@ -28,6 +29,7 @@ mod clocks;
 mod crash_images;
 mod disks;
 mod full_disk;
+mod hanging_sync;
 #[allow(
     dead_code,
     unused_imports,

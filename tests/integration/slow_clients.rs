@@ -1,5 +1,7 @@
 //! Clients that say little, or too many of them at once: they cost others neither time nor room.
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -294,4 +296,28 @@ fn a_flood_of_connections_is_turned_away_and_then_over() {
     let refused = stats["connections"]["refused"].as_u64().expect("a count");
     assert!(refused >= turned_away, "{refused} were counted as refused");
     wait_until(PATIENCE, "all are gone", || server.open_connections() < 10);
+}
+
+#[test]
+fn who_is_turned_away_cannot_go_on_sending() {
+    const CONNECTIONS_MAX: usize = 4;
+    /// More than stands in the buffers of both sides, and less than loopback carries in the second
+    /// that the server waits for the end.
+    const BUFFERED_MAX: usize = 64 << 20;
+    let server = Settings::new().env("MAX_CONNECTIONS", CONNECTIONS_MAX).start();
+    // Their answers do not come before the end: the places are taken.
+    let mut taken: Vec<Raw> = Vec::with_capacity(2 * CONNECTIONS_MAX);
+    taken.resize_with(2 * CONNECTIONS_MAX, || Raw::connect(server.address()));
+    let mut sender = TcpStream::connect(server.address()).expect("the server listens");
+    sender.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    let (piece, mut sent) = ([b'a'; BODY_BYTES_MAX], 0);
+    while let Ok(bytes) = sender.write(&piece)
+        && sent <= BUFFERED_MAX
+    {
+        sent += bytes;
+    }
+    assert!(sent <= BUFFERED_MAX, "{sent} bytes were taken from somebody who was turned away");
+    drop(taken);
+    wait_until(PATIENCE, "there is room again", || server.is_ready());
+    assert!(server.stats()["connections"]["refused"].as_u64() > Some(0), "there was room");
 }
