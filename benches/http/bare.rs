@@ -14,6 +14,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// Environment variable that makes this program the bare server; its value is the file for the port.
 pub(crate) const PORT_FILE: &str = "BARE_PORT_FILE";
+/// Environment variable with the number of its runtimes.
+pub(crate) const THREADS: &str = "BARE_THREADS";
 
 /// As large as the answer to a booking of one ticket, headers and body.
 const BODY: &[u8] = br#"{"booking_id":"c0000000-0000-8010-8000-000000000000","user_id":"00000000-0000-8000-8000-000000000000","event_id":"40000000-0000-8000-8000-000000000000","ticket_ids":["80000000-0000-8000-8000-000000000000"],"total_amount":75.00,"currency":"USD","status":"pending","created_at":"2026-01-01T00:00:00.000Z","expires_at":"2026-01-01T00:10:00.000Z","expires_in_ms":600000}"#;
@@ -55,13 +57,13 @@ async fn accept(listener: std::net::TcpListener) {
     }
 }
 
-/// Serves for ever, one runtime per core.
+/// Serves for ever.
 pub(crate) fn serve(port_file: &Path) -> ! {
     let first = listener(0);
     let port = first.local_addr().unwrap().port();
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads: usize = std::env::var(THREADS).unwrap().parse().unwrap();
     let listeners: Vec<_> =
-        std::iter::once(first).chain((1..cores).map(|_| listener(port))).collect();
+        std::iter::once(first).chain((1..threads).map(|_| listener(port))).collect();
     let threads: Vec<_> = listeners
         .into_iter()
         .map(|listener| {

@@ -1,13 +1,13 @@
 //! `POST /api/bookings` against a bare hyper server, side by side.
 //!
-//! Both servers have the same runtime shape (one current-thread runtime per core, each with its own
+//! Both servers have the same runtime shape (as many current-thread runtimes, each with its own
 //! listener), get the same requests from the same generator (`wrk`, from Debian's packages) and
 //! send answers of the same size; the bare one reads the body and answers a constant. They take
 //! turns in slices of one second, so that whatever else the machine does hits both; each slice
 //! books distinct seats of a fresh event. The bare server gets a second turn per slice as a
 //! control: its ratio to itself says how much of a difference is noise.
 //!
-//! `cargo bench --bench http [-- --slices 25 --connections 256 --durability commit]`
+//! `cargo bench --bench http [-- --slices 25 --connections 256 --durability commit --threads 1]`
 
 #![allow(
     clippy::unwrap_used,
@@ -32,10 +32,17 @@ struct Options {
     slices: usize,
     connections: u32,
     durability: String,
+    /// Runtimes of either server.
+    threads: usize,
 }
 
 fn options() -> Options {
-    let mut options = Options { slices: 25, connections: 256, durability: "commit".into() };
+    let mut options = Options {
+        slices: 25,
+        connections: 256,
+        durability: "commit".into(),
+        threads: booking_manager::config::http_threads_default(),
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().expect("each option takes a value");
@@ -43,6 +50,7 @@ fn options() -> Options {
             "--slices" => options.slices = value().parse().expect("a number"),
             "--connections" => options.connections = value().parse().expect("a number"),
             "--durability" => options.durability = value(),
+            "--threads" => options.threads = value().parse().expect("a number"),
             // Cargo passes it to every bench.
             "--bench" => {}
             other => panic!("unknown option {other}"),
@@ -82,8 +90,8 @@ fn main() {
     let options = options();
     // Beside the build, not in a temporary directory, which may be memory.
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let booking = Booking::start(directory.path(), &options.durability);
-    let bare = Child::start_bare(directory.path());
+    let booking = Booking::start(directory.path(), &options.durability, options.threads);
+    let bare = Child::start_bare(directory.path(), options.threads);
     let mut slices = Vec::new();
     let mut syncs = Vec::new();
     for number in 0..options.slices + 1 {

@@ -39,10 +39,10 @@ impl Child {
         self
     }
 
-    pub(crate) fn start_bare(directory: &Path) -> Self {
+    pub(crate) fn start_bare(directory: &Path, threads: usize) -> Self {
         let port_file = directory.join("bare-port");
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.env(bare::PORT_FILE, &port_file);
+        command.env(bare::PORT_FILE, &port_file).env(bare::THREADS, threads.to_string());
         Self::start(command, &port_file)
     }
 
@@ -62,7 +62,7 @@ pub(crate) struct Booking {
 }
 
 impl Booking {
-    pub(crate) fn start(directory: &Path, durability: &str) -> Self {
+    pub(crate) fn start(directory: &Path, durability: &str, threads: usize) -> Self {
         let port_file = directory.join("port");
         let log = std::fs::File::create(directory.join("server.log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_booking-manager"));
@@ -73,6 +73,7 @@ impl Booking {
             .env("PORT_FILE", &port_file)
             .env("DATA_DIR", directory.join("data"))
             .env("DURABILITY", durability)
+            .env("HTTP_THREADS", threads.to_string())
             .current_dir(directory)
             .stderr(log);
         let child = Child::start(command, &port_file);

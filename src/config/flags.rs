@@ -32,7 +32,7 @@ pub(super) struct Flags {
     /// File to write the port to once it is listened on
     #[arg(long, env, value_name = "PATH", value_parser = parse::path)]
     pub(super) port_file: Option<PathBuf>,
-    /// Threads that serve HTTP, 1 to 256 [default: one per core]
+    /// Threads that serve HTTP, 1 to 256 [default: one per core but one, at least one]
     #[arg(long, env, value_name = "COUNT", value_parser = whole::<1, { parse::HTTP_THREADS_MAX }, usize>)]
     pub(super) http_threads: Option<usize>,
     /// Connections open at once, 1 to 1000000; one more is refused

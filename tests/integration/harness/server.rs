@@ -268,6 +268,8 @@ impl Server {
             .env("PORT_FILE", port_file)
             .env("LOG_FORMAT", "text")
             .env("NO_COLOR", "1")
+            // More than one also on a machine of two cores: they must get along.
+            .env("HTTP_THREADS", "2")
             .envs(self.settings.variables.iter().map(|(n, v)| (n, v)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -3,9 +3,9 @@
 //! **Invariant:** it answers a hold after its backend has, and as booking-manager does: the same
 //! members, the same headers. What differs between contenders is what is behind it, and nothing else.
 //!
-//! It has booking-manager's shape, a single-threaded runtime per core with a listener and connections
-//! of its own, and is a process of its own, so that its CPU time is not the generator's. Of the API
-//! there is only what the generator needs ([`routes`]).
+//! It has booking-manager's shape (single-threaded runtimes, as many as that has by default, each with
+//! a listener and connections of its own), and is a process of its own, so that its CPU time is not
+//! the generator's. Of the API there is only what the generator needs ([`routes`]).
 
 mod bodies;
 mod ids;
@@ -69,8 +69,8 @@ pub(super) fn serve(front: &Front) -> anyhow::Result<()> {
     let (ready, connected) = mpsc::channel();
     let shows = Arc::new(shows::Shows::default());
     let mut threads = Vec::new();
-    for core in 0..cores() {
-        let listener = if core == 0 { first.try_clone()? } else { listener(port)? };
+    for number in 0..runtimes() {
+        let listener = if number == 0 { first.try_clone()? } else { listener(port)? };
         let (front, shows, ready) = (front.clone(), Arc::clone(&shows), ready.clone());
         threads.push(thread::spawn(move || work(&front, listener, shows, &ready)));
     }
@@ -86,10 +86,13 @@ pub(super) fn serve(front: &Front) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How many runtimes there are.
-fn cores() -> usize {
-    static CORES: OnceLock<usize> = OnceLock::new();
-    *CORES.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+/// One per core but one, and at least one: how many runtimes there are.
+fn runtimes() -> usize {
+    static RUNTIMES: OnceLock<usize> = OnceLock::new();
+    *RUNTIMES.get_or_init(|| {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        cores.saturating_sub(1).max(1)
+    })
 }
 
 fn runtime() -> anyhow::Result<Runtime> {

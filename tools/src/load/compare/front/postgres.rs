@@ -19,12 +19,12 @@ use uuid::Uuid;
 use crate::load::arguments::Backend;
 
 use super::bodies::Booking;
-use super::{cores, ids};
+use super::{ids, runtimes};
 
 /// Part of the socket's name; nothing listens to a port.
 pub(in crate::load::compare) const PORT: u16 = 5_432;
 /// Connections of a runtime; each is a process of PostgreSQL's.
-const CONNECTIONS_PER_RUNTIME: usize = 8;
+const CONNECTIONS_PER_RUNTIME: usize = 16;
 /// Connections beside those of the runtimes: for tables, counts and PostgreSQL's own.
 const CONNECTIONS_SPARE: usize = 12;
 /// Tickets that are made by one statement.
@@ -91,7 +91,7 @@ const HOLD_TYPES: [Type; 6] =
 
 /// How many connections PostgreSQL must take.
 pub(in crate::load::compare) fn connections_max() -> usize {
-    cores() * CONNECTIONS_PER_RUNTIME + CONNECTIONS_SPARE
+    runtimes() * CONNECTIONS_PER_RUNTIME + CONNECTIONS_SPARE
 }
 
 /// The connections of one runtime.
